@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private: the only header that includes Boost.Graph (a file that does costs seconds to compile).
+#pragma once
+
+#include <boost/graph/adjacency_list.hpp>
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "thalweg/graph/graph.h"
+
+namespace thalweg::detail {
+
+/// One use of a value: an edge from producer to consumer.
+struct Use {
+  std::uint32_t operand = 0;  ///< which operand of the consumer
+  std::uint32_t result = 0;   ///< which result of the producer
+};
+
+using Adjacency = boost::adjacency_list<boost::vecS, boost::vecS, boost::bidirectionalS, Node, Use>;
+
+/// What the handles share. Edges are only ever added, all in-edges of a node when it is made, so that vertex
+/// descriptors stay valid and ascending ids are an execution order; removal is a copy (`Graph::replace_by`).
+struct GraphState {
+  std::string name;
+  Adjacency nodes;
+  std::vector<ValueId> operands;             ///< the operands of all nodes, node after node
+  std::vector<std::size_t> first_operand{0};  ///< where those of node i begin; one more at the end
+  std::unordered_map<std::string, NodeId> named;
+  std::vector<Graph::Output> outputs;
+  std::vector<Graph::Update> updates;
+  std::uint64_t generation = 0;
+  std::int64_t keys = 0;
+
+  // What Frames have set for the nodes that are being added.
+  SourceLoc loc;
+  std::string scope;
+  Origin origin = Origin::forward;
+};
+
+/// The storage behind a handle, for the algorithms in graph/.
+struct Access {
+  static GraphState& state(const Graph& graph);
+};
+
+}  // namespace thalweg::detail

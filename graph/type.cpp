@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/graph/type.h"
+
+#include <algorithm>
+#include <string>
+
+#include "thalweg/graph/fail.h"
+
+namespace thalweg {
+namespace {
+
+constexpr std::array<std::string_view, 7> dtype_names = {"f32", "bf16", "f64", "i32", "i64", "u8", "bool"};
+constexpr std::array<std::size_t, 7> dtype_sizes = {4, 2, 8, 4, 8, 1, 1};
+// Eight bytes an element then stay within the 47 bits of a user address.
+constexpr Dim max_elements = Dim{1} << 44;
+
+}  // namespace
+
+std::string_view to_string(DType dtype) { return dtype_names[static_cast<std::size_t>(dtype)]; }
+
+DType dtype_named(std::string_view name) {
+  for (std::size_t i = 0; i < dtype_names.size(); ++i)
+    if (dtype_names[i] == name) return static_cast<DType>(i);
+  graph_error({}, "no dtype is called '{}': f32, bf16, f64, i32, i64, u8 or bool", name);
+}
+
+std::size_t size_of(DType dtype) { return dtype_sizes[static_cast<std::size_t>(dtype)]; }
+
+Shape::Shape(std::span<const Dim> dims) {
+  if (dims.size() > max_rank)
+    graph_error({}, "shape [{}] has {} axes; at most {} are allowed", fmt::join(dims, ","), dims.size(), max_rank);
+  Dim elements = 1;
+  for (const Dim d : dims) {
+    if (d < 1) graph_error({}, "shape [{}] has a size of {}: every size must be at least 1", fmt::join(dims, ","), d);
+    if (__builtin_mul_overflow(elements, d, &elements) || elements > max_elements)
+      graph_error({}, "shape [{}] has more than 2^44 elements", fmt::join(dims, ","));
+    dims_[rank_++] = d;
+  }
+}
+
+Dim Shape::elements() const {
+  Dim n = 1;
+  for (const Dim d : *this) n *= d;
+  return n;
+}
+
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ","));
+}
+
+std::string to_string(const TensorType& type) {
+  return fmt::format("{}{}", to_string(type.dtype), to_string(type.shape));
+}
+
+Shape broadcast_shapes(const Shape& a, const Shape& b) {
+  const std::size_t rank = std::max(a.rank(), b.rank());
+  std::vector<Dim> dims(rank);
+  for (std::size_t i = 0; i < rank; ++i) {  // from the last axis
+    const Dim x = i < a.rank() ? a[a.rank() - 1 - i] : 1;
+    const Dim y = i < b.rank() ? b[b.rank() - 1 - i] : 1;
+    if (x != y && x != 1 && y != 1)
+      rule_error("shapes {} and {} do not broadcast: sizes {} and {} at axis -{}", to_string(a), to_string(b), x, y,
+                 i + 1);
+    dims[rank - 1 - i] = std::max(x, y);
+  }
+  return Shape(dims);
+}
+
+bool broadcasts_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  for (std::size_t i = 0; i < from.rank(); ++i) {
+    const Dim d = from[from.rank() - 1 - i];
+    if (d != 1 && d != to[to.rank() - 1 - i]) return false;
+  }
+  return true;
+}
+
+std::vector<Dim> strides_of(const Shape& shape) {
+  std::vector<Dim> strides(shape.rank());
+  Dim stride = 1;
+  for (std::size_t axis = shape.rank(); axis-- > 0;) {
+    strides[axis] = stride;
+    stride *= shape[axis];
+  }
+  return strides;
+}
+
+std::size_t normal_axis(Dim axis, std::size_t rank) {
+  const Dim n = static_cast<Dim>(rank);
+  if (axis < -n || axis >= n) rule_error("axis {} is out of range for rank {}: [{}, {})", axis, rank, -n, n);
+  return static_cast<std::size_t>(axis < 0 ? axis + n : axis);
+}
+
+}  // namespace thalweg

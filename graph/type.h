@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "thalweg/graph/error.h"
+
+namespace thalweg {
+
+/// The element types. `boolean` prints as `bool`.
+enum class DType : std::uint8_t { f32, bf16, f64, i32, i64, u8, boolean };
+
+THALWEG_API std::string_view to_string(DType dtype);
+/// The dtype of that name; throws GraphError for any other text.
+THALWEG_API DType dtype_named(std::string_view name);
+THALWEG_API std::size_t size_of(DType dtype);
+constexpr bool is_float(DType d) { return d == DType::f32 || d == DType::bf16 || d == DType::f64; }
+constexpr bool is_integer(DType d) { return d == DType::i32 || d == DType::i64 || d == DType::u8; }
+
+using Dim = std::int64_t;
+
+/// Sizes of the axes, outermost first; rank 0 is a scalar. Every size is at least 1, and at most `max_rank` axes.
+class THALWEG_API Shape {
+ public:
+  static constexpr std::size_t max_rank = 8;
+
+  Shape() = default;
+  /// Throws GraphError for more than `max_rank` axes, a size below 1, or more than 2^44 elements.
+  Shape(std::initializer_list<Dim> dims) : Shape(std::span<const Dim>(dims.begin(), dims.size())) {}
+  explicit Shape(std::span<const Dim> dims);
+  explicit Shape(const std::vector<Dim>& dims) : Shape(std::span<const Dim>(dims)) {}
+
+  std::size_t rank() const { return rank_; }
+  Dim operator[](std::size_t axis) const { return dims_[axis]; }
+  const Dim* begin() const { return dims_.data(); }
+  const Dim* end() const { return dims_.data() + rank_; }
+  Dim back() const { return dims_[rank_ - 1]; }
+  /// Number of elements: the product of the sizes, 1 for a scalar.
+  Dim elements() const;
+  std::vector<Dim> vector() const { return {begin(), end()}; }
+  friend bool operator==(const Shape& a, const Shape& b) {
+    return a.rank_ == b.rank_ && std::equal(a.begin(), a.end(), b.begin());
+  }
+
+ private:
+  std::array<Dim, max_rank> dims_{};
+  std::size_t rank_ = 0;
+};
+
+/// `[64,784]`, `[]` for a scalar.
+THALWEG_API std::string to_string(const Shape& shape);
+
+/// dtype and shape, printed `f32[64,784]`.
+struct TensorType {
+  DType dtype = DType::f32;
+  Shape shape;
+
+  Dim elements() const { return shape.elements(); }
+  /// Bytes of a dense row-major tensor of this type.
+  std::size_t bytes() const { return static_cast<std::size_t>(elements()) * size_of(dtype); }
+  friend bool operator==(const TensorType& a, const TensorType& b) = default;
+};
+
+THALWEG_API std::string to_string(const TensorType& type);
+
+/// `f32(64, 784)` is the type f32[64,784]; `f32()` a scalar. Likewise for the other dtypes.
+template <std::integral... D>
+TensorType f32(D... dims) { return {DType::f32, Shape{static_cast<Dim>(dims)...}}; }
+template <std::integral... D>
+TensorType bf16(D... dims) { return {DType::bf16, Shape{static_cast<Dim>(dims)...}}; }
+template <std::integral... D>
+TensorType f64(D... dims) { return {DType::f64, Shape{static_cast<Dim>(dims)...}}; }
+template <std::integral... D>
+TensorType i32(D... dims) { return {DType::i32, Shape{static_cast<Dim>(dims)...}}; }
+template <std::integral... D>
+TensorType i64(D... dims) { return {DType::i64, Shape{static_cast<Dim>(dims)...}}; }
+template <std::integral... D>
+TensorType u8(D... dims) { return {DType::u8, Shape{static_cast<Dim>(dims)...}}; }
+template <std::integral... D>
+TensorType boolean(D... dims) { return {DType::boolean, Shape{static_cast<Dim>(dims)...}}; }
+
+/// The numpy broadcast of two shapes; throws RuleError naming the axis where they do not fit.
+THALWEG_API Shape broadcast_shapes(const Shape& a, const Shape& b);
+/// Whether a tensor of shape `from` broadcasts to `to` without changing `to`.
+THALWEG_API bool broadcasts_to(const Shape& from, const Shape& to);
+/// Row-major strides in elements.
+THALWEG_API std::vector<Dim> strides_of(const Shape& shape);
+/// Axis in [-rank, rank) to [0, rank); throws RuleError otherwise.
+THALWEG_API std::size_t normal_axis(Dim axis, std::size_t rank);
+
+}  // namespace thalweg

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "thalweg/graph/graph.h"
+#include "thalweg/lib/base/tensor.h"
+
+namespace thalweg {
+
+/// The values that live from step to step, by variable name. Programs compiled with the same store share them: one
+/// for each batch size, one for inference.
+class THALWEG_API Variables {
+ public:
+  Variables();
+  /// The variable's tensor: its own bytes, which programs read and write. Throws RunError for an unknown name.
+  Tensor at(std::string_view name) const;
+  bool has(std::string_view name) const;
+  /// Sorted.
+  std::vector<std::string> names() const;
+  /// Copies numbers in; throws RunError for an unknown name or another type.
+  void set(std::string_view name, const Tensor& value);
+  /// Adds a variable, or checks the type of the one that is there.
+  Tensor ensure(const Graph& graph, NodeId variable);
+  std::size_t bytes() const;
+  /// A store of its own with the same values.
+  Variables clone() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// Which rewrites and plans a compilation uses; results agree whatever is chosen.
+struct CompileOptions {
+  /// How many threads the work is cut for. It decides the result's last bits; the number of cores does not.
+  /// 0: one for a small step, else the number of cores.
+  int logical_threads = 0;
+  bool fold = true;      ///< constants and algebra
+  bool cse = true;       ///< equal nodes become one
+  bool fuse = true;      ///< pointwise groups, and epilogues of heavy ops
+  bool in_place = true;  ///< results in the buffers of dying operands
+  /// The store to read and write; by default a new one, filled by the initializers.
+  Variables variables = {};
+};
+
+/// Exact bytes of a compiled program.
+struct MemoryReport {
+  std::size_t variables = 0;   ///< all variables of the graph: parameters, optimizer slots, counters
+  std::size_t constants = 0;
+  std::size_t inputs = 0;
+  std::size_t arena = 0;       ///< activations, gradients and kernels' scratch, sharing one block by lifetime
+  std::size_t largest_live = 0;  ///< the largest sum of what is alive at one time: no arena can be smaller
+  std::size_t total() const { return variables + constants + inputs + arena; }
+};
+
+/// A compiled graph: a flat list of kernels over planned memory. Made by compile(); movable, not copyable.
+class THALWEG_API Program {
+ public:
+  ~Program();
+  Program(Program&&) noexcept;
+  Program& operator=(Program&&) noexcept;
+
+  /// The bytes of an input, to be written before run(). Throws RunError with the nearest names.
+  template <class T>
+  std::span<T> input(std::string_view name) {
+    const Slot slot = input_slot(name);
+    if (!holds<T>(slot.type.dtype)) wrong_element(name, slot.type);
+    return {static_cast<T*>(slot.data), static_cast<std::size_t>(slot.type.elements())};
+  }
+  const TensorType& input_type(std::string_view name) const;
+  /// Copies a tensor into an input; its type must be the input's.
+  void feed(std::string_view name, const Tensor& value);
+  /// One step: every kernel in order, then the updates. Throws RunError; the variables are then as before.
+  void run();
+
+  /// An output after run(); valid until the next run().
+  template <class T>
+  std::span<const T> output(std::string_view name) const {
+    const Slot slot = output_slot(name);
+    if (!holds<T>(slot.type.dtype)) wrong_element(name, slot.type);
+    return {static_cast<const T*>(slot.data), static_cast<std::size_t>(slot.type.elements())};
+  }
+  const TensorType& output_type(std::string_view name) const;
+  bool has_output(std::string_view name) const;
+  /// A copy of an output.
+  Tensor fetch(std::string_view name) const;
+  /// An output of one element, as a double.
+  double scalar(std::string_view name) const;
+
+  Variables variables() const;
+  const MemoryReport& memory() const;
+  int logical_threads() const;
+  std::size_t kernels() const;
+  /// Layout changes made by a step.
+  std::size_t reorders() const;
+  /// Each kernel: what it computes, its implementation, where its operands lie.
+  std::string text() const;
+
+ private:
+  friend THALWEG_API Program compile(const Graph& graph, const CompileOptions& options);
+  struct Slot {
+    TensorType type;
+    void* data;
+  };
+  Slot input_slot(std::string_view name) const;
+  Slot output_slot(std::string_view name) const;
+  [[noreturn]] static void wrong_element(std::string_view name, const TensorType& type);
+  struct State;
+  explicit Program(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// Rewrites a copy of the graph, plans it and prepares its kernels. The graph is not changed.
+THALWEG_API Program compile(const Graph& graph, const CompileOptions& options = {});
+
+}  // namespace thalweg

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private: what a compiled program runs.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "thalweg/graph/graph.h"
+#include "thalweg/graph/type.h"
+
+namespace thalweg {
+
+/// One entry of a program: prepared once for fixed types, then run every step without allocating.
+/// Tensors are dense and row-major unless a kernel says otherwise.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  /// Reads in[i], writes out[i]. `scratch` has scratch_bytes() bytes, 64-byte aligned, with no content to rely on.
+  /// Throws RunError for data that has no answer (a label out of range); nothing else.
+  virtual void run(const void* const* in, void* const* out, void* scratch) const = 0;
+  virtual std::size_t scratch_bytes() const { return 0; }
+  /// The implementation, as the plan's text names it: `own:pointwise(add,relu)`, `onednn:brg:avx512_core`.
+  virtual std::string name() const = 0;
+  /// Whether out[0] may be the very buffer of in[i].
+  virtual bool in_place(std::size_t /*operand*/) const { return false; }
+};
+
+/// What a kernel is made for: a node with the types around it.
+struct KernelRequest {
+  const Node& node;
+  std::span<const TensorType> in;
+  std::span<const TensorType> out;
+  int threads = 1;  ///< the program's logical thread count
+};
+
+}  // namespace thalweg
