@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/graph/error.h"
 
-#include <fmt/format.h>
+#include "thalweg/graph/fail.h"
 
 namespace thalweg {
 
@@ -10,6 +10,14 @@ std::string to_string(SourceLoc loc) {
   std::string_view file = loc.file;
   if (const auto slash = file.find_last_of("/\\"); slash != std::string_view::npos) file.remove_prefix(slash + 1);
   return fmt::format("{}:{}", file, loc.line);
+}
+
+std::string shown(std::string_view text) {
+  constexpr std::size_t limit = 64;
+  std::string out;
+  for (const char c : text.substr(0, limit))
+    out += c >= 0x20 && c < 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return text.size() > limit ? out + "..." : out;
 }
 
 Error::Error(const std::string& message, SourceLoc where)

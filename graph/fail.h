@@ -5,11 +5,16 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "thalweg/graph/error.h"
 
 namespace thalweg {
+
+/// Text of a stranger's as a message may show it: printable ASCII, the rest as `\x1b`, cut after 64 bytes.
+std::string shown(std::string_view text);
 
 /// Throws RuleError: what a type rule says of what is wrong.
 template <class... A>

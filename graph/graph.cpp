@@ -26,9 +26,7 @@ std::string_view to_string(Origin origin) {
   return "?";
 }
 
-namespace {
-
-bool good_name(std::string_view name) {
+bool detail::good_name(std::string_view name) {
   if (name.empty() || name.size() > 200) return false;
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   if (!letter(name.front())) return false;
@@ -38,18 +36,13 @@ bool good_name(std::string_view name) {
   });
 }
 
-std::string shown_name(std::string_view name) {
-  std::string shown;
-  for (const char c : name.substr(0, 64))
-    shown += c >= 0x20 && c < 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  return shown;
-}
+namespace {
 
 void check_name(std::string_view what, std::string_view name, SourceLoc loc) {
-  if (!good_name(name))
+  if (!detail::good_name(name))
     graph_error(loc,
                 "{} name '{}' is not allowed: a letter or _ first, then letters, digits, . / - _, at most 200 in all",
-                what, shown_name(name));
+                what, shown(name));
 }
 
 std::string place(SourceLoc loc) { return loc.known() ? " at " + to_string(loc) : std::string(); }
@@ -74,14 +67,20 @@ Graph Value::graph() const {
   return Graph(state_);
 }
 
+std::string label(const Graph& graph, ValueId id) {
+  const Node& node = graph.node(id.node);
+  if (!node.name.empty()) return (node.op->name == "variable" ? "@" : "%") + node.name;
+  std::size_t number = id.result;
+  for (NodeId before = 0; before < id.node; ++before)
+    if (graph.node(before).name.empty()) number += graph.node(before).types.size();
+  return fmt::format("%{}", number);
+}
+
 std::string describe(const Value& value) {
   const Graph graph = value.graph();
-  const ValueId id = value.id();
-  const Node& node = graph.node(id.node);
-  std::string label = fmt::format("%{}", id.node);
-  if (!node.name.empty()) label = (node.op->name == "variable" ? "@" : "%") + node.name;
-  if (node.types.size() > 1) label += fmt::format(".{}", id.result);
-  return fmt::format("{:<4} {:<14} {}{}", label, to_string(graph.type(id)), node.op->name, place(node.loc));
+  const Node& node = value.node();
+  return fmt::format("{:<4} {:<14} {}{}", label(graph, value.id()), to_string(value.type()), node.op->name,
+                     place(node.loc));
 }
 
 std::vector<Value> results_of(const Value& first) {
@@ -141,7 +140,7 @@ Value Graph::find(std::string_view name) const {
   std::vector<std::string> known;
   for (const auto& [known_name, id] : state_->named) known.push_back(known_name);
   for (const Output& out : outputs()) known.push_back(out.name);
-  throw GraphError(fmt::format("graph '{}' has no input, variable or output '{}'{}", this->name(), shown_name(name),
+  throw GraphError(fmt::format("graph '{}' has no input, variable or output '{}'{}", this->name(), shown(name),
                                suggestion(name, known)));
 }
 
@@ -181,10 +180,16 @@ Graph Graph::clone() const {
 }
 
 void Graph::replace_by(Graph&& other) {
-  const std::uint64_t generation = state_->generation + 1;
-  *state_ = std::move(*other.state_);
-  state_->generation = generation;
+  GraphState& mine = *state_;
+  GraphState next = std::move(*other.state_);
   *other.state_ = GraphState{};
+  next.generation = mine.generation + 1;
+  // A key given once stays given, and the Frames that are alive go on.
+  next.keys = std::max(next.keys, mine.keys);
+  next.loc = mine.loc;
+  next.scope = std::move(mine.scope);
+  next.origin = mine.origin;
+  mine = std::move(next);
 }
 
 namespace {
@@ -218,6 +223,12 @@ std::string operand_lines(const std::vector<Value>& values) {
   return text;
 }
 
+bool same_node(const Graph& graph, NodeId id, const Node& node, const std::vector<ValueId>& operands) {
+  const Node& other = graph.node(id);
+  return other.op == node.op && std::ranges::equal(graph.operands(id), operands) && other.types == node.types &&
+         other.attrs == node.attrs;
+}
+
 }  // namespace
 
 Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector<Attr> attrs,
@@ -237,7 +248,7 @@ Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector
     if (op.declares && !declared) rule_error("its result type must be declared");
     node.types = op.infer({in, node.attrs, declared ? &*declared : nullptr});
   } catch (const RuleError& error) {
-    graph_error(loc, "{}{}: {}{}", op.name, node.name.empty() ? "" : " '" + shown_name(node.name) + "'", error.what(),
+    graph_error(loc, "{}{}: {}{}", op.name, node.name.empty() ? "" : " '" + shown(node.name) + "'", error.what(),
                 operand_lines(values));
   } catch (const GraphError& error) {
     graph_error(loc, "{}: {}{}", op.name, error.what(), operand_lines(values));
@@ -252,6 +263,9 @@ Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector
   }
   std::vector<ValueId> ids;
   for (const Value& v : values) ids.push_back(v.id());
+  if (state_->share_from && node.name.empty())
+    for (NodeId other = *state_->share_from; other < size(); ++other)
+      if (same_node(*this, other, node, ids)) return value({other, 0});
   return add_copy(node, ids);
 }
 
@@ -272,7 +286,13 @@ Value Graph::add_copy(const Node& node, std::span<const ValueId> operands) {
 // ---- Frame
 
 Frame::Frame(const Graph& graph, Of of)
-    : state_(graph.state_), loc_(state_->loc), scope_length_(state_->scope.size()), origin_(state_->origin) {
+    : state_(graph.state_), loc_(state_->loc), scope_(state_->scope), origin_(state_->origin) {
+  if (of.absolute) {
+    if (of.loc.known()) state_->loc = of.loc;
+    state_->scope = of.scope;
+    if (of.origin) state_->origin = *of.origin;
+    return;
+  }
   // The outermost line wins: a composite inside a composite reports the line that the user wrote.
   if (of.loc.known() && !state_->loc.known()) state_->loc = of.loc;
   if (!of.scope.empty()) {
@@ -285,7 +305,7 @@ Frame::Frame(const Graph& graph, Of of)
 
 Frame::~Frame() {
   state_->loc = loc_;
-  state_->scope.resize(scope_length_);
+  state_->scope = std::move(scope_);
   state_->origin = origin_;
 }
 

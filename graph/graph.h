@@ -166,6 +166,8 @@ class THALWEG_API Frame {
     SourceLoc loc = {};
     std::string_view scope = {};
     std::optional<Origin> origin = {};
+    /// Line and scope stand in the place of those of the frames around this one, as a gradient's do.
+    bool absolute = false;
   };
   Frame(const Graph& graph, Of of);
   ~Frame();
@@ -175,7 +177,7 @@ class THALWEG_API Frame {
  private:
   std::shared_ptr<detail::GraphState> state_;
   SourceLoc loc_;
-  std::size_t scope_length_;
+  std::string scope_;
   Origin origin_;
 };
 
@@ -187,7 +189,9 @@ class THALWEG_API Scope : public Frame {
 
 /// The `count` results of the node that `first` is the first result of.
 THALWEG_API std::vector<Value> results_of(const Value& first);
-/// `  %2   f32[64,128]    relu at mlp.cpp:9`: one value as error messages show it.
+/// `%2`, `%image`, `@w1`: the value as the text form calls it. Walks the nodes before it.
+THALWEG_API std::string label(const Graph& graph, ValueId id);
+/// `%2   f32[64,128]    relu at mlp.cpp:9`: one value as error messages show it.
 THALWEG_API std::string describe(const Value& value);
 
 }  // namespace thalweg

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <boost/graph/adjacency_list.hpp>
-#include <deque>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -31,17 +31,23 @@ struct GraphState {
   std::vector<Graph::Output> outputs;
   std::vector<Graph::Update> updates;
   std::uint64_t generation = 0;
-  std::int64_t keys = 0;
+  std::int64_t keys = 0;  ///< how many keys next_key has given
 
   // What Frames have set for the nodes that are being added.
   SourceLoc loc;
   std::string scope;
   Origin origin = Origin::forward;
+  /// From this node on, adding an equal node gives the one that is there: the gradient rules of one node often need
+  /// the same subexpressions.
+  std::optional<NodeId> share_from;
 };
 
 /// The storage behind a handle, for the algorithms in graph/.
 struct Access {
   static GraphState& state(const Graph& graph);
 };
+
+/// Whether a graph, node, output or scope may be called so.
+bool good_name(std::string_view name);
 
 }  // namespace thalweg::detail
