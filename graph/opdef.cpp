@@ -11,9 +11,7 @@ namespace thalweg {
 
 Value Vjp::x(std::size_t i) const { return graph_.value(graph_.operands(node_)[i]); }
 Value Vjp::y(std::size_t i) const { return graph_.value({node_, static_cast<std::uint32_t>(i)}); }
-Value Vjp::dy(std::size_t i) const { return cotangents_[i]; }
 std::size_t Vjp::operands() const { return graph_.operands(node_).size(); }
-const Attrs& Vjp::attrs() const { return graph_.node(node_).attrs; }
 
 const OpDef* find_op(std::string_view name) {
   static const std::unordered_map<std::string_view, const OpDef*> by_name = [] {

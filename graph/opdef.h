@@ -36,19 +36,20 @@ using InferRule = std::vector<TensorType> (*)(const Infer&);
 /// What a gradient rule sees: operands x, results y, cotangents dy (zeros where the loss does not depend on one).
 class THALWEG_API Vjp {
  public:
-  Vjp(const Graph& graph, NodeId node, std::span<const Value> cotangents)
-      : graph_(graph), node_(node), cotangents_(cotangents) {}
+  Vjp(const Graph& graph, NodeId node, std::span<Value> cotangents)
+      : graph_(graph), node_(node), attrs_(graph.node(node).attrs), cotangents_(cotangents) {}
   Value x(std::size_t i) const;
   Value y(std::size_t i = 0) const;
   Value dy(std::size_t i = 0) const;
   std::size_t operands() const;
-  const Attrs& attrs() const;
+  const Attrs& attrs() const { return attrs_; }
   const Graph& graph() const { return graph_; }
 
  private:
   Graph graph_;
   NodeId node_;
-  std::span<const Value> cotangents_;
+  Attrs attrs_;  // a copy: a rule adds nodes, and may then still read it
+  std::span<Value> cotangents_;
 };
 
 /// The cotangent of one operand, of the operand's shape or of the result's (the driver sums it down); an empty Value
