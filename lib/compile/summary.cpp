@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/compile/summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "thalweg/graph/opdef.h"
+
+namespace thalweg {
+namespace {
+
+double elements(const TensorType& type) { return static_cast<double>(type.elements()); }
+
+/// Taps times input channels that one element of a convolution's output sums over: w is [kh,kw,C/groups,O].
+double taps(const TensorType& w) { return elements(w) / static_cast<double>(w.shape.back()); }
+
+double largest(const Graph& graph, NodeId id) {
+  double most = 0;
+  for (const TensorType& type : graph.node(id).types) most = std::max(most, elements(type));
+  for (const ValueId operand : graph.operands(id)) most = std::max(most, elements(graph.type(operand)));
+  return most;
+}
+
+bool is_variable(const Node& node) { return node.op->name == "variable"; }
+bool is_trainable(const Node& node) { return node.attrs.flag("trainable"); }
+
+/// Collects nodes into rows. A row ends where the scope changes, and where a variable follows an op that computes:
+/// two layers of one kind have the same scope name.
+class Rows {
+ public:
+  explicit Rows(const Graph& graph) : graph_(graph) {}
+
+  void add(NodeId id) {
+    const Node& node = graph_.node(id);
+    if (node.origin != Origin::forward || node.op->name == "input") return;
+    const bool source = node.op->fusion == Fusion::source;
+    if (node.scope.empty() && source && !is_variable(node)) return;
+    if (rows_.empty() || node.scope != scope_ || node.scope.empty() || (computed_ && is_variable(node))) {
+      rows_.push_back({.layer = node.scope.empty() ? std::string(node.op->name) : node.scope, .output = node.types[0]});
+      scope_ = node.scope;
+      computed_ = false;
+    }
+    Summary::Row& row = rows_.back();
+    row.output = node.types[0];
+    row.flops += flops(graph_, id);
+    if (is_variable(node)) (is_trainable(node) ? row.parameters : row.fixed_parameters) += node.types[0].elements();
+    computed_ = computed_ || !source;
+  }
+
+  std::vector<Summary::Row> take() { return std::move(rows_); }
+
+ private:
+  const Graph& graph_;
+  std::vector<Summary::Row> rows_;
+  std::string scope_;
+  bool computed_ = false;
+};
+
+}  // namespace
+
+double flops(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const std::string_view op = node.op->name;
+  const auto operands = graph.operands(id);
+  const auto operand = [&](std::size_t i) { return graph.type(operands[i]); };
+  if (op == "matmul") {
+    const Shape a = operand(0).shape;
+    const Dim inner = node.attrs.flag("ta") ? a[a.rank() - 2] : a.back();
+    return 2 * elements(node.types[0]) * static_cast<double>(inner);
+  }
+  if (op == "conv2d") return 2 * elements(node.types[0]) * taps(operand(1));
+  if (op == "conv2d_backward_data") return 2 * elements(operand(0)) * taps(operand(1));
+  if (op == "conv2d_backward_weights") return 2 * elements(operand(1)) * taps(node.types[0]);
+  if (node.op->fusion == Fusion::source || node.op->fusion == Fusion::movement) return 0;
+  return largest(graph, id);
+}
+
+double flops(const Graph& graph) {
+  double sum = 0;
+  for (NodeId id = 0; id < graph.size(); ++id) sum += flops(graph, id);
+  return sum;
+}
+
+Summary summary(const Graph& graph) {
+  Rows rows(graph);
+  for (NodeId id = 0; id < graph.size(); ++id) rows.add(id);
+  Summary result{.rows = rows.take()};
+  for (const Summary::Row& row : result.rows) {
+    result.parameters += row.parameters;
+    result.fixed_parameters += row.fixed_parameters;
+    result.flops += row.flops;
+  }
+  return result;
+}
+
+std::string with_commas(std::int64_t number) {
+  std::string text = std::to_string(number);
+  const std::size_t first = number < 0 ? 1 : 0;
+  for (std::size_t at = text.size(); at > first + 3;) text.insert(at -= 3, ",");
+  return text;
+}
+
+std::string Summary::text() const {
+  std::size_t layer = 5, output = 6;
+  for (const Row& row : rows) {
+    layer = std::max(layer, row.layer.size());
+    output = std::max(output, to_string(row.output).size());
+  }
+  std::string table;
+  const auto line = [&](std::string_view a, std::string_view b, std::string_view c, std::string_view d) {
+    table += fmt::format("{:<{}}  {:<{}}  {:>12}  {:>15}\n", a, layer, b, output, c, d);
+  };
+  const auto count = [](double value) { return with_commas(std::llround(value)); };
+  line("layer", "output", "parameters", "FLOPs");
+  for (const Row& row : rows)
+    line(row.layer, to_string(row.output), with_commas(row.parameters + row.fixed_parameters), count(row.flops));
+  line("total", "", with_commas(parameters + fixed_parameters), count(flops));
+  if (fixed_parameters > 0)
+    table += fmt::format("of these {} trainable, {} not\n", with_commas(parameters), with_commas(fixed_parameters));
+  return table;
+}
+
+}  // namespace thalweg
