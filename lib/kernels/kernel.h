@@ -23,6 +23,8 @@ class Kernel {
   virtual std::size_t scratch_bytes() const { return 0; }
   /// The implementation, as the plan's text names it: `own:pointwise(add,relu)`, `onednn:brg:avx512_core`.
   virtual std::string name() const = 0;
+  /// Layout changes that a run makes.
+  virtual std::size_t reorders() const { return 0; }
   /// Whether out[0] may be the very buffer of in[i].
   virtual bool in_place(std::size_t /*operand*/) const { return false; }
 };

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/base/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <limits>
+#include <mutex>
+
+#include "thalweg/graph/fail.h"
+
+// What a compiler calls for `#pragma omp parallel`. Called by name, so that no file needs -fopenmp.
+// (clang's packages have no omp.h; these are the OpenMP standard's own declarations.)
+extern "C" {
+void GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned flags);
+int omp_get_thread_num() noexcept;
+int omp_get_num_threads() noexcept;
+int omp_get_num_procs() noexcept;
+int omp_get_thread_limit() noexcept;
+int omp_in_parallel() noexcept;
+int omp_get_dynamic() noexcept;
+void omp_set_dynamic(int on) noexcept;
+}
+
+namespace thalweg {
+namespace {
+
+std::atomic<bool> pool_started{false};
+std::atomic<bool> forked_after_start{false};
+
+void note_pool() {
+  if (pool_started.load(std::memory_order_relaxed)) return;
+  if (!pool_started.exchange(true)) pthread_atfork(nullptr, nullptr, [] { forked_after_start = true; });
+}
+
+void check_not_forked() {
+  if (forked_after_start.load(std::memory_order_relaxed))
+    run_error("this process was forked after its threads had started, and they do not exist here: fork before the "
+              "first run, or start a new process");
+}
+
+/// Runs `body(thread, team size)` on every thread of a team.
+template <class F>
+void on_team(int threads, F body) {
+  note_pool();
+  GOMP_parallel([](void* data) { (*static_cast<F*>(data))(omp_get_thread_num(), omp_get_num_threads()); }, &body,
+                static_cast<unsigned>(threads), 0);
+}
+
+}  // namespace
+
+int hardware_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1, omp_get_num_procs());
+  return std::max(1, CPU_COUNT(&set));
+}
+
+bool in_parallel() { return omp_in_parallel() != 0; }
+
+void check_threading(int logical) {
+  if (logical < 1) throw InternalError("a program needs at least 1 thread");
+  check_run(logical);
+  if (logical == 1) return;
+  omp_set_dynamic(0);
+  if (const int limit = omp_get_thread_limit(); limit < logical)
+    run_error("this program needs {} threads, and OMP_THREAD_LIMIT allows {}: raise it, or compile with "
+              "logical_threads = {}", logical, limit, limit);
+  std::atomic<int> team{0};
+  on_team(logical, [&](int thread, int size) {
+    if (thread == 0) team = size;
+  });
+  if (team != logical)
+    run_error("this program needs {} threads, and OpenMP gave {}: unset OMP_DYNAMIC and OMP_THREAD_LIMIT, or compile "
+              "with logical_threads = {}", logical, team.load(), team.load());
+}
+
+void check_run(int logical) {
+  if (in_parallel())
+    run_error("a program cannot be compiled or run inside an OpenMP parallel region: its own threads would not start");
+  if (logical > 1) {
+    check_not_forked();
+    if (omp_get_dynamic() != 0) omp_set_dynamic(0);
+  }
+}
+
+namespace detail {
+
+void run_parts(int parts, std::size_t n, PartFunction function, void* context) {
+  std::mutex lock;
+  std::exception_ptr error;
+  int failed = std::numeric_limits<int>::max();
+  const auto run_part = [&](int part) {
+    const auto p = static_cast<std::size_t>(part), count = static_cast<std::size_t>(parts);
+    // n / count first: n * p may overflow.
+    const std::size_t each = n / count, more = n % count;
+    const std::size_t begin = p * each + std::min(p, more), end = begin + each + (p < more ? 1 : 0);
+    try {
+      function(context, begin, end, p);
+    } catch (...) {
+      const std::lock_guard hold(lock);
+      if (part < failed) {
+        failed = part;
+        error = std::current_exception();
+      }
+    }
+  };
+  if (in_parallel()) {
+    for (int part = 0; part < parts; ++part) run_part(part);
+  } else {
+    check_not_forked();
+    on_team(parts, [&](int thread, int size) {
+      // A smaller team than asked for still does every part.
+      for (int part = thread; part < parts; part += size) run_part(part);
+    });
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace detail
+
+#if defined(__x86_64__)
+FloatingPointState floating_point_state() {
+  FloatingPointState state;
+  asm volatile("stmxcsr %0" : "=m"(state.vector_control));
+  asm volatile("fnstcw %0" : "=m"(state.scalar_control));
+  return state;
+}
+void set_floating_point_state(FloatingPointState state) {
+  // Exceptions that wait from before would trap at the next x87 instruction once they are unmasked.
+  asm volatile("fnclex");
+  asm volatile("ldmxcsr %0" : : "m"(state.vector_control));
+  asm volatile("fldcw %0" : : "m"(state.scalar_control));
+}
+FloatingPointState default_floating_point_state() { return {.vector_control = 0x1f80, .scalar_control = 0x037f}; }
+#else
+FloatingPointState floating_point_state() { return {}; }
+void set_floating_point_state(FloatingPointState) {}
+FloatingPointState default_floating_point_state() { return {}; }
+#endif
+
+FloatingPointScope::FloatingPointScope(int threads) : threads_(in_parallel() ? 1 : std::clamp(threads, 1, most)) {
+  if (threads_ == 1) {
+    saved_[0] = floating_point_state();
+    set_floating_point_state(default_floating_point_state());
+    return;
+  }
+  on_team(threads_, [&](int thread, int) {
+    saved_[thread] = floating_point_state();
+    set_floating_point_state(default_floating_point_state());
+  });
+}
+
+FloatingPointScope::~FloatingPointScope() {
+  if (threads_ == 1) {
+    set_floating_point_state(saved_[0]);
+    return;
+  }
+  on_team(threads_, [&](int thread, int) { set_floating_point_state(saved_[thread]); });
+}
+
+}  // namespace thalweg

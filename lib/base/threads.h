@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private: threads. Everything runs on the one OpenMP pool that oneDNN uses too: two pools that spin would fight.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+namespace thalweg {
+
+/// How many cores this process may run on (its affinity mask), at least 1.
+int hardware_threads();
+/// Whether the caller is inside an OpenMP parallel region.
+bool in_parallel();
+
+/// Before primitives are made or run for `logical` threads: turns OpenMP's dynamic teams off, and throws RunError,
+/// naming OMP_DYNAMIC or OMP_THREAD_LIMIT, unless a team of that size really starts. oneDNN computes wrong numbers
+/// or hangs in a smaller team than it planned for.
+void check_threading(int logical);
+/// Before each run: cheap. Throws RunError inside an OpenMP parallel region, and in a child that was forked after
+/// the pool had started (its threads do not exist there, so the run would hang).
+void check_run(int logical);
+
+namespace detail {
+using PartFunction = void (*)(void* context, std::size_t begin, std::size_t end, std::size_t worker);
+void run_parts(int parts, std::size_t n, PartFunction function, void* context);
+}  // namespace detail
+
+/// How many parts parallel_for cuts n items into: none smaller than `grain`, at most `threads`.
+inline int parts_of(int threads, std::size_t n, std::size_t grain) {
+  const std::size_t most = grain > 1 ? n / grain : n;
+  const std::size_t parts = most < static_cast<std::size_t>(threads) ? most : static_cast<std::size_t>(threads);
+  return parts > 1 ? static_cast<int>(parts) : 1;
+}
+
+/// Cuts [0, n) into contiguous parts and calls `body(begin, end, worker)` for each; worker is the part's number, in
+/// [0, threads). The parts depend on `threads`, `n` and `grain` only, so that a core meets the same data every time
+/// and results do not depend on how many cores there are. One part runs in the caller and wakes nobody. An exception
+/// of the lowest part that threw is rethrown in the caller.
+template <class F>
+void parallel_for(int threads, std::size_t n, std::size_t grain, F&& body) {
+  const int parts = parts_of(threads, n, grain);
+  if (parts == 1) {
+    if (n > 0) body(std::size_t{0}, n, std::size_t{0});
+    return;
+  }
+  using Body = std::remove_reference_t<F>;
+  detail::run_parts(
+      parts, n,
+      [](void* context, std::size_t begin, std::size_t end, std::size_t worker) {
+        (*static_cast<Body*>(context))(begin, end, worker);
+      },
+      const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+}
+template <class F>
+void parallel_for(int threads, std::size_t n, F&& body) {
+  parallel_for(threads, n, 1, std::forward<F>(body));
+}
+
+/// The floating-point environment of one thread.
+struct FloatingPointState {
+  std::uint32_t vector_control = 0;  ///< MXCSR; 0 where there is none
+  std::uint16_t scalar_control = 0;  ///< the x87 control word
+  friend bool operator==(const FloatingPointState&, const FloatingPointState&) = default;
+};
+FloatingPointState floating_point_state();
+void set_floating_point_state(FloatingPointState state);
+/// Rounding to nearest, no traps, denormals kept: what every kernel is computed in.
+FloatingPointState default_floating_point_state();
+
+/// While it lives, the caller and the pool's first `threads` workers compute in the default floating-point state, so
+/// that bits do not depend on the host program; at its end each has its own state again.
+class FloatingPointScope {
+ public:
+  explicit FloatingPointScope(int threads = 1);
+  ~FloatingPointScope();
+  FloatingPointScope(const FloatingPointScope&) = delete;
+  FloatingPointScope& operator=(const FloatingPointScope&) = delete;
+
+ private:
+  static constexpr int most = 256;
+  int threads_;
+  FloatingPointState saved_[most];
+};
+
+}  // namespace thalweg

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private: inner loops written with Highway, one version for each instruction set, chosen when a kernel is made.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace thalweg {
+
+/// One pass over a block: out[i] = f(a[i], b[i], c[i]). `parameters` are the op's numbers (a slope, two bounds).
+/// `out` may be `a`, `b` or `c`; nothing else overlaps.
+struct BlockCall {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  const void* c = nullptr;
+  void* out = nullptr;
+  std::size_t n = 0;
+  const double* parameters = nullptr;
+};
+using BlockFunction = void (*)(const BlockCall&);
+
+struct NamedBlock {
+  std::string_view name;
+  BlockFunction function;
+};
+
+/// A matrix as base, row stride and column stride in elements; one stride is 1.
+template <class T>
+struct Panel {
+  T* data;
+  std::ptrdiff_t row;
+  std::ptrdiff_t column;
+};
+
+/// c[m,n] = a[m,k] · b[k,n]; c is row-major with its columns adjacent. Each element is summed in ascending k, whatever
+/// m, n and the part of a larger product that this is. `room` has matmul_room elements.
+template <class T>
+using MatmulFunction = void (*)(std::size_t m, std::size_t n, std::size_t k, Panel<const T> a, Panel<const T> b,
+                                T* c, std::ptrdiff_t c_row, T* room);
+/// Elements of `room`: one panel of b.
+inline constexpr std::size_t matmul_depth = 256;
+inline constexpr std::size_t matmul_widest = 64;
+inline constexpr std::size_t matmul_room = matmul_depth * matmul_widest;
+
+/// The inner loops of one instruction set.
+struct SimdTable {
+  std::string_view target;
+  std::span<const NamedBlock> blocks;  ///< f32 functions by name of the op
+  MatmulFunction<float> matmul_f32;
+  MatmulFunction<double> matmul_f64;
+  /// The sum in double; element i is added to lane i % 16, and the lanes in one fixed tree, so that every
+  /// instruction set adds in the same order.
+  double (*sum_f32)(const float* x, std::size_t n);
+  /// total[i] += x[i]
+  void (*add_f32)(const float* x, double* total, std::size_t n);
+  /// The largest element; NaN if there is one.
+  float (*max_f32)(const float* x, std::size_t n);
+  /// out[i] = exp(x[i] - shift); their sum in double, in the order of sum_f32. out may be x.
+  double (*exp_sum_f32)(const float* x, float shift, float* out, std::size_t n);
+};
+/// The table of the best instruction set that this machine has.
+const SimdTable& simd();
+
+/// The f32 function of that name in the table; null where there is none.
+BlockFunction simd_block(std::string_view name);
+
+}  // namespace thalweg
