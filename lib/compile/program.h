@@ -92,6 +92,8 @@ class THALWEG_API Program {
   bool has_output(std::string_view name) const;
   /// A copy of an output.
   Tensor fetch(std::string_view name) const;
+  std::vector<std::string> input_names() const;
+  std::vector<std::string> output_names() const;
   /// An output of one element, as a double.
   double scalar(std::string_view name) const;
 
@@ -101,6 +103,10 @@ class THALWEG_API Program {
   std::size_t kernels() const;
   /// Layout changes made by a step.
   std::size_t reorders() const;
+  /// The implementation of each kernel, in order.
+  std::vector<std::string> implementations() const;
+  /// The graph after the rewrites, as it was compiled.
+  const Graph& graph() const;
   /// Each kernel: what it computes, its implementation, where its operands lie.
   std::string text() const;
 
@@ -114,6 +120,7 @@ class THALWEG_API Program {
   Slot output_slot(std::string_view name) const;
   [[noreturn]] static void wrong_element(std::string_view name, const TensorType& type);
   struct State;
+  struct Assembly;
   explicit Program(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

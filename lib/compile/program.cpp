@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/compile/program.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "thalweg/graph/cse.h"
+#include "thalweg/graph/dce.h"
+#include "thalweg/graph/fail.h"
+#include "thalweg/graph/fold.h"
+#include "thalweg/graph/opdef.h"
+#include "thalweg/graph/pipeline.h"
+#include "thalweg/graph/verify.h"
+#include "thalweg/lib/base/logical_threads.h"
+#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/compile/plan.h"
+#include "thalweg/lib/compile/summary.h"
+
+namespace thalweg {
+namespace {
+
+// Waking a second thread costs more than it brings below this work in a step.
+constexpr double small_step_flops = 4e6;
+
+struct Free {
+  void operator()(std::byte* bytes) const { std::free(bytes); }
+};
+using Block = std::unique_ptr<std::byte, Free>;
+
+Block allocate(std::size_t bytes, std::string_view what) {
+  if (bytes == 0) return {};
+  auto* block = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+  if (!block) run_error("there is no memory for the {} of {} bytes", what, bytes);
+  std::memset(block, 0, bytes);
+  return Block(block);
+}
+
+/// A kernel with its addresses.
+struct Entry {
+  std::unique_ptr<Kernel> kernel;
+  std::size_t first_in = 0, first_out = 0;
+  void* scratch = nullptr;
+};
+
+struct Named {
+  std::string name;
+  TensorType type;
+  void* data = nullptr;
+};
+
+}  // namespace
+
+struct Program::State {
+  Graph graph;
+  int threads = 1;
+  Variables store;
+  std::vector<Tensor> variables;  ///< kept alive
+  Block arena, constants;
+  std::vector<Tensor> input_tensors;
+  std::vector<Named> inputs, outputs;
+  std::vector<Entry> entries;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  MemoryReport memory;
+  std::string text;
+  std::atomic<bool> busy = false;
+};
+
+namespace {
+
+Graph rewritten(const Graph& source, const CompileOptions& options) {
+  Graph graph = source.clone();
+  verify(graph);
+  std::vector<Pass> passes;
+  if (options.fold) passes.push_back({"fold", fold});
+  if (options.cse) passes.push_back({"cse", cse});
+  passes.push_back({"dce", dce});
+  run_pipeline(graph, passes);
+  separate_results(graph);
+  return graph;
+}
+
+int chosen_threads(const Graph& graph, int asked) {
+  if (asked < 0 || asked > 256) run_error("logical_threads is {}, must be 0 (chosen) to 256", asked);
+  if (asked > 0) return asked;
+  return flops(graph) < small_step_flops ? 1 : hardware_threads();
+}
+
+std::string place_text(const Buffer& b, const Graph& graph) {
+  switch (b.region) {
+    case Region::arena: return fmt::format("arena+{}", b.offset);
+    case Region::variable: return "@" + graph.node(b.node).name;
+    case Region::input: return "%" + graph.node(b.node).name;
+    case Region::constant: return fmt::format("constant+{}", b.offset);
+  }
+  return "?";
+}
+
+std::string plan_text(const Graph& graph, const Schedule& schedule, const Placement& placement,
+                      const MemoryReport& memory) {
+  std::string text = fmt::format("plan {} {{\n", graph.name());
+  for (std::size_t k = 0; k < schedule.works.size(); ++k) {
+    const Work& work = schedule.works[k];
+    const Placement::Places& places = placement.works[k];
+    std::vector<std::string> in, out;
+    for (std::size_t i = 0; i < work.in.size(); ++i)
+      in.push_back(fmt::format("{} {}", value_name(graph, work.in[i]),
+                               place_text(placement.buffers[places.in[i]], graph)));
+    for (std::size_t i = 0; i < work.out.size(); ++i)
+      out.push_back(fmt::format("{} : {} {}", value_name(graph, work.out[i]), to_string(graph.type(work.out[i])),
+                                place_text(placement.buffers[places.out[i]], graph)));
+    text += fmt::format("  {:<4} {} -> {}\n       {}\n", k, fmt::join(in, ", "), fmt::join(out, ", "),
+                        work.kernel->name());
+  }
+  return text + fmt::format("  variables {} bytes, constants {}, inputs {}, arena {} (largest live {}), total {}\n}}\n",
+                            memory.variables, memory.constants, memory.inputs, memory.arena, memory.largest_live,
+                            memory.total());
+}
+
+}  // namespace
+
+Program::Program(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Program::~Program() = default;
+Program::Program(Program&&) noexcept = default;
+Program& Program::operator=(Program&&) noexcept = default;
+
+/// Turns a placed schedule into addresses.
+struct Program::Assembly {
+  Program::State& p;
+  const ValueIndex& index;
+  Schedule& plan;
+  const Placement& placement;
+  std::vector<Tensor> input_of, variable_of;
+
+  void bind_stored() {
+    input_of.resize(p.graph.size());
+    variable_of.resize(p.graph.size());
+    for (const NodeId id : p.graph.variables()) {
+      variable_of[id] = p.store.ensure(p.graph, id);
+      p.variables.push_back(variable_of[id]);
+      p.memory.variables += variable_of[id].bytes();
+    }
+    for (const NodeId id : p.graph.inputs()) {
+      const Node& node = p.graph.node(id);
+      input_of[id] = Tensor(node.types[0]);
+      p.memory.inputs += input_of[id].bytes();
+      p.inputs.push_back({node.name, node.types[0], input_of[id].data()});
+    }
+  }
+
+  void allocate_blocks() {
+    p.memory.constants = placement.constants;
+    p.memory.arena = placement.arena;
+    p.memory.largest_live = placement.largest_live;
+    p.input_tensors = input_of;
+    p.arena = allocate(placement.arena, "arena");
+    p.constants = allocate(placement.constants, "constants");
+    for (const Buffer& b : placement.buffers)
+      if (b.region == Region::constant) fill_constant(b);
+  }
+
+  void fill_constant(const Buffer& b) {
+    const Node& node = p.graph.node(b.node);
+    std::vector<double> values = node.attrs.reals("values");
+    const std::size_t count = b.bytes / size_of(node.types[0].dtype);
+    if (values.size() == 1) values.resize(count, values.front());
+    store_numbers(node.types[0].dtype, values, p.constants.get() + b.offset);
+  }
+
+  void* address(std::uint32_t buffer) {
+    const Buffer& b = placement.buffers[buffer];
+    switch (b.region) {
+      case Region::arena: return p.arena.get() + b.offset;
+      case Region::constant: return p.constants.get() + b.offset;
+      case Region::variable: return variable_of[b.node].data();
+      case Region::input: return input_of[b.node].data();
+    }
+    return nullptr;
+  }
+
+  void bind_kernels() {
+    for (std::size_t k = 0; k < plan.works.size(); ++k) {
+      const Placement::Places& places = placement.works[k];
+      Entry entry{.kernel = std::move(plan.works[k].kernel), .first_in = p.in.size(), .first_out = p.out.size()};
+      for (const std::uint32_t b : places.in) p.in.push_back(address(b));
+      for (const std::uint32_t b : places.out) p.out.push_back(address(b));
+      if (places.scratch != Placement::none) entry.scratch = address(places.scratch);
+      p.entries.push_back(std::move(entry));
+    }
+    for (std::size_t i = 0; i < p.graph.outputs().size(); ++i) {
+      const Graph::Output& output = p.graph.outputs()[i];
+      p.outputs.push_back({output.name, p.graph.type(output.value), address(placement.outputs[i])});
+    }
+  }
+};
+
+Program compile(const Graph& source, const CompileOptions& options) {
+  auto state = std::make_unique<Program::State>();
+  Program::State& p = *state;
+  p.graph = rewritten(source, options);
+  p.threads = chosen_threads(p.graph, options.logical_threads);
+  p.store = options.variables;
+  check_threading(p.threads);
+  const FloatingPointScope floating_point(p.threads);
+  const LogicalThreads logical(p.threads);
+
+  const ValueIndex index(p.graph);
+  Schedule plan = schedule(p.graph, index, options, p.threads);
+  const Placement placement = place(p.graph, index, plan, options);
+  check_placement(p.graph, index, plan, placement);
+  Program::Assembly assembly{p, index, plan, placement, {}, {}};
+  assembly.bind_stored();
+  assembly.allocate_blocks();
+  p.text = plan_text(p.graph, plan, placement, p.memory);
+  assembly.bind_kernels();
+  return Program(std::move(state));
+}
+
+void Program::run() {
+  State& p = *state_;
+  if (p.busy.exchange(true)) run_error("program '{}' is already running in another thread", p.graph.name());
+  struct Release {
+    std::atomic<bool>& busy;
+    ~Release() { busy = false; }
+  } release{p.busy};
+  check_run(p.threads);
+  const FloatingPointScope floating_point(p.threads);
+  const LogicalThreads logical(p.threads);
+  for (const Entry& entry : p.entries)
+    entry.kernel->run(p.in.data() + entry.first_in, p.out.data() + entry.first_out, entry.scratch);
+}
+
+namespace {
+
+template <class Slots>
+const Named& slot_named(const Slots& slots, std::string_view name, std::string_view what, const Graph& graph) {
+  for (const Named& slot : slots)
+    if (slot.name == name) return slot;
+  std::vector<std::string> known;
+  for (const Named& slot : slots) known.push_back(slot.name);
+  run_error("program '{}' has no {} '{}'{}; it has {}", graph.name(), what, name, suggestion(name, known),
+            known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+}
+
+}  // namespace
+
+Program::Slot Program::input_slot(std::string_view name) const {
+  const Named& slot = slot_named(state_->inputs, name, "input", state_->graph);
+  return {slot.type, slot.data};
+}
+
+Program::Slot Program::output_slot(std::string_view name) const {
+  const Named& slot = slot_named(state_->outputs, name, "output", state_->graph);
+  return {slot.type, slot.data};
+}
+
+void Program::wrong_element(std::string_view name, const TensorType& type) {
+  run_error("'{}' is {}: it was asked for as another C++ element type", name, to_string(type));
+}
+
+const TensorType& Program::input_type(std::string_view name) const {
+  return slot_named(state_->inputs, name, "input", state_->graph).type;
+}
+
+const TensorType& Program::output_type(std::string_view name) const {
+  return slot_named(state_->outputs, name, "output", state_->graph).type;
+}
+
+bool Program::has_output(std::string_view name) const {
+  return std::any_of(state_->outputs.begin(), state_->outputs.end(), [&](const Named& o) { return o.name == name; });
+}
+
+std::vector<std::string> Program::input_names() const {
+  std::vector<std::string> names;
+  for (const Named& slot : state_->inputs) names.push_back(slot.name);
+  return names;
+}
+
+std::vector<std::string> Program::output_names() const {
+  std::vector<std::string> names;
+  for (const Named& slot : state_->outputs) names.push_back(slot.name);
+  return names;
+}
+
+void Program::feed(std::string_view name, const Tensor& value) {
+  const Slot slot = input_slot(name);
+  if (slot.type != value.type())
+    run_error("input '{}' is {}, the tensor given is {}", name, to_string(slot.type), to_string(value.type()));
+  std::memcpy(slot.data, value.data(), value.bytes());
+}
+
+Tensor Program::fetch(std::string_view name) const {
+  const Slot slot = output_slot(name);
+  Tensor copy(slot.type);
+  std::memcpy(copy.data(), slot.data, copy.bytes());
+  return copy;
+}
+
+double Program::scalar(std::string_view name) const {
+  const Slot slot = output_slot(name);
+  if (slot.type.elements() != 1) run_error("output '{}' is {}, not one number", name, to_string(slot.type));
+  double number = 0;
+  load_numbers(slot.type.dtype, slot.data, std::span(&number, 1));
+  return number;
+}
+
+Variables Program::variables() const { return state_->store; }
+const MemoryReport& Program::memory() const { return state_->memory; }
+int Program::logical_threads() const { return state_->threads; }
+std::size_t Program::kernels() const { return state_->entries.size(); }
+const Graph& Program::graph() const { return state_->graph; }
+std::string Program::text() const { return state_->text; }
+
+std::size_t Program::reorders() const {
+  std::size_t total = 0;
+  for (const Entry& entry : state_->entries) total += entry.kernel->reorders();
+  return total;
+}
+
+std::vector<std::string> Program::implementations() const {
+  std::vector<std::string> names;
+  for (const Entry& entry : state_->entries) names.push_back(entry.kernel->name());
+  return names;
+}
+
+}  // namespace thalweg
