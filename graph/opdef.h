@@ -41,6 +41,8 @@ class THALWEG_API Vjp {
   Value x(std::size_t i) const;
   Value y(std::size_t i = 0) const;
   Value dy(std::size_t i = 0) const;
+  /// Whether the loss depends on result i at all: a rule of many results can leave out what would be zero.
+  bool has_dy(std::size_t i) const { return static_cast<bool>(cotangents_[i]); }
   std::size_t operands() const;
   const Attrs& attrs() const { return attrs_; }
   const Graph& graph() const { return graph_; }

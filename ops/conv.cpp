@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/ops/conv.h"
+
+#include "thalweg/ops/make.h"
+
+namespace thalweg {
+
+ConvGeometry conv_geometry(const Attrs& attrs, const Shape& x, const Shape& w) {
+  const Dim groups = attrs.integer("groups");
+  if (x[3] % groups != 0) rule_error("groups={} does not divide the {} channels of the input", groups, x[3]);
+  if (w[3] % groups != 0) rule_error("groups={} does not divide the {} output channels of the weights", groups, w[3]);
+  if (w[2] != x[3] / groups)
+    rule_error("channels differ: the weights read {}, the input has {}{}", w[2], x[3],
+               groups == 1 ? "" : fmt::format(" in {} groups", groups));
+  return window_geometry(attrs, {.in = {x[1], x[2]}, .size = {w[0], w[1]}, .stride = pair_of(attrs, "strides", {1, 1}),
+                                 .dilation = pair_of(attrs, "dilation", {1, 1})});
+}
+
+namespace {
+
+constexpr AttrSpecs conv_attrs = {
+    {.name = "strides", .kind = AttrKind::integers, .min = 1},
+    {.name = "dilation", .kind = AttrKind::integers, .min = 1},
+    {.name = "padding", .kind = AttrKind::text, .fallback_text = "valid", .choices = "valid|same|explicit"},
+    {.name = "pads", .kind = AttrKind::integers, .min = 0},
+    {.name = "groups", .kind = AttrKind::integer, .fallback = 1, .min = 1},
+};
+
+/// Type of y for x and w, checked.
+TensorType result_type(const Attrs& attrs, const TensorType& x, const TensorType& w) {
+  need_rank(x, 4, "the input");
+  need_rank(w, 4, "the weights");
+  need_float(x, "the input");
+  need_same_dtype(x, w);
+  const ConvGeometry g = conv_geometry(attrs, x.shape, w.shape);
+  return {x.dtype, Shape{x.shape[0], g.out[0], g.out[1], w.shape[3]}};
+}
+
+void need_result(const TensorType& dy, const TensorType& y) {
+  if (dy != y) rule_error("the gradient must be of the convolution's type {}, is {}", to_string(y), to_string(dy));
+}
+
+/// Calls f(x index, w index, y index) for every product of a convolution.
+template <class F>
+void each_product(const Attrs& attrs, const Shape& x, const Shape& w, F f) {
+  const ConvGeometry g = conv_geometry(attrs, x, w);
+  const Dim channels = w[2], outputs = w[3] / attrs.integer("groups");
+  const auto at = [](Dim i) { return static_cast<std::size_t>(i); };
+  Index spot(Shape{x[0], g.out[0], g.out[1], w[0], w[1]});
+  do {
+    const Dim row = g.position(0, spot[1], spot[3]), column = g.position(1, spot[2], spot[4]);
+    if (!g.inside(0, row) || !g.inside(1, column)) continue;
+    const Dim px = ((spot[0] * x[1] + row) * x[2] + column) * x[3];
+    const Dim py = ((spot[0] * g.out[0] + spot[1]) * g.out[1] + spot[2]) * w[3];
+    const Dim pw = (spot[3] * w[1] + spot[4]) * w[2] * w[3];
+    for (Dim o = 0; o < w[3]; ++o) {
+      const Dim first = o / outputs * channels;
+      for (Dim c = 0; c < channels; ++c) f(at(px + first + c), at(pw + c * w[3] + o), at(py + o));
+    }
+  } while (spot.next());
+}
+
+extern const OpDef conv2d_op;
+extern const OpDef conv2d_backward_data_op;
+extern const OpDef conv2d_backward_weights_op;
+
+// The three are one trilinear form <dy, conv2d(x, w)> read in three directions, so their gradients are each other.
+Value convolve(const Vjp& v, const Value& x, const Value& w) { return make(conv2d_op, {x, w}, v.attrs().all()); }
+Value back_to_x(const Vjp& v, const Value& dy, const Value& w, const Value& like) {
+  return make(conv2d_backward_data_op, {dy, w}, v.attrs().all(), like.type());
+}
+Value back_to_w(const Vjp& v, const Value& x, const Value& dy, const Value& like) {
+  return make(conv2d_backward_weights_op, {x, dy}, v.attrs().all(), like.type());
+}
+
+constexpr OpDef conv2d_op{
+    .name = "conv2d", .arity = 2, .attrs = conv_attrs, .fusion = Fusion::heavy,
+    .infer = [](const Infer& i) { return std::vector{result_type(i.attrs, i.in[0], i.in[1])}; },
+    .gradient = gradient_of([](const Vjp& v) { return back_to_x(v, v.dy(), v.x(1), v.x(0)); },
+                            [](const Vjp& v) { return back_to_w(v, v.x(0), v.dy(), v.x(1)); }),
+    .eval = [](auto& e) {
+      each_product(e.attrs, e.in(0).shape, e.in(1).shape, [&](std::size_t x, std::size_t w, std::size_t y) {
+        e.out()[y] += e.in(0)[x] * e.in(1)[w];
+      });
+    },
+};
+
+constexpr OpDef conv2d_backward_data_op{
+    .name = "conv2d_backward_data", .arity = 2, .attrs = conv_attrs, .fusion = Fusion::heavy, .declares = true,
+    .infer = [](const Infer& i) {
+      need_result(i.in[0], result_type(i.attrs, *i.declared, i.in[1]));
+      return std::vector{*i.declared};
+    },
+    .gradient = gradient_of([](const Vjp& v) { return convolve(v, v.dy(), v.x(1)); },
+                            [](const Vjp& v) { return back_to_w(v, v.dy(), v.x(0), v.x(1)); }),
+    .eval = [](auto& e) {
+      each_product(e.attrs, e.out().shape, e.in(1).shape, [&](std::size_t x, std::size_t w, std::size_t y) {
+        e.out()[x] += e.in(0)[y] * e.in(1)[w];
+      });
+    },
+};
+
+constexpr OpDef conv2d_backward_weights_op{
+    .name = "conv2d_backward_weights", .arity = 2, .attrs = conv_attrs, .fusion = Fusion::heavy, .declares = true,
+    .infer = [](const Infer& i) {
+      need_result(i.in[1], result_type(i.attrs, i.in[0], *i.declared));
+      return std::vector{*i.declared};
+    },
+    .gradient = gradient_of([](const Vjp& v) { return back_to_x(v, v.x(1), v.dy(), v.x(0)); },
+                            [](const Vjp& v) { return convolve(v, v.x(0), v.dy()); }),
+    .eval = [](auto& e) {
+      each_product(e.attrs, e.in(0).shape, e.out().shape, [&](std::size_t x, std::size_t w, std::size_t y) {
+        e.out()[w] += e.in(0)[x] * e.in(1)[y];
+      });
+    },
+};
+
+std::vector<Attr> attributes(const Conv2dOptions& options) {
+  std::vector<Attr> attrs = window_attrs(options.padding, options.pads);
+  const auto pair = [&](std::string_view name, const Extent& extent) {
+    if (extent != Extent(1)) attrs.emplace_back(name, std::vector<Dim>{extent.height, extent.width});
+  };
+  pair("strides", options.strides);
+  pair("dilation", options.dilation);
+  attrs.emplace_back("groups", options.groups);
+  return attrs;
+}
+
+}  // namespace
+
+Value conv2d(Operand x, Operand w, const Conv2dOptions& options) {
+  return make(conv2d_op, {x, w}, attributes(options));
+}
+Value conv2d_backward_data(Operand dy, Operand w, const TensorType& x, const Conv2dOptions& options) {
+  return make(conv2d_backward_data_op, {dy, w}, attributes(options), x);
+}
+Value conv2d_backward_weights(Operand x, Operand dy, const TensorType& w, const Conv2dOptions& options) {
+  return make(conv2d_backward_weights_op, {x, dy}, attributes(options), w);
+}
+
+OpList conv_ops() { return {&conv2d_op, &conv2d_backward_data_op, &conv2d_backward_weights_op}; }
+
+}  // namespace thalweg
