@@ -26,8 +26,7 @@ double largest(const Graph& graph, NodeId id) {
 bool is_variable(const Node& node) { return node.op->name == "variable"; }
 bool is_trainable(const Node& node) { return node.attrs.flag("trainable"); }
 
-/// Collects nodes into rows. A row ends where the scope changes, and where a variable follows an op that computes:
-/// two layers of one kind have the same scope name.
+/// Collects nodes into rows; a row ends where the scope changes. Layers have names of their own.
 class Rows {
  public:
   explicit Rows(const Graph& graph) : graph_(graph) {}
@@ -37,16 +36,14 @@ class Rows {
     if (node.origin != Origin::forward || node.op->name == "input") return;
     const bool source = node.op->fusion == Fusion::source;
     if (node.scope.empty() && source && !is_variable(node)) return;
-    if (rows_.empty() || node.scope != scope_ || node.scope.empty() || (computed_ && is_variable(node))) {
+    if (rows_.empty() || node.scope != scope_ || node.scope.empty()) {
       rows_.push_back({.layer = node.scope.empty() ? std::string(node.op->name) : node.scope, .output = node.types[0]});
       scope_ = node.scope;
-      computed_ = false;
     }
     Summary::Row& row = rows_.back();
     row.output = node.types[0];
     row.flops += flops(graph_, id);
     if (is_variable(node)) (is_trainable(node) ? row.parameters : row.fixed_parameters) += node.types[0].elements();
-    computed_ = computed_ || !source;
   }
 
   std::vector<Summary::Row> take() { return std::move(rows_); }
@@ -55,7 +52,6 @@ class Rows {
   const Graph& graph_;
   std::vector<Summary::Row> rows_;
   std::string scope_;
-  bool computed_ = false;
 };
 
 }  // namespace

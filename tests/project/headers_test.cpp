@@ -18,7 +18,7 @@ TEST(Headers, AProgramSeesNoForeignLibrary) {
   const Folder folder;
   const std::filesystem::path file = folder.path() / "user.cpp";
   write_text(file, "#include <thalweg/thalweg.h>\nint main() {}\n");
-  const Ran ran = run(compile_command() + " -E " + quoted(file));
+  const Ran ran = run(compile_command() + " -E " + word_of(file));
   ASSERT_EQ(ran.status, 0) << ran.err;
   // A line marker of the preprocessor: # 12 "/usr/include/x.h" 1
   std::set<std::string> paths;
@@ -47,7 +47,7 @@ TEST(Headers, EachPublicHeaderCompilesAlone) {
       const std::string name = headers[i] == "lib/thalweg.h" ? "thalweg.h" : headers[i];
       write_text(file, "#include <thalweg/" + name + ">\n#include <thalweg/" + name + ">\n");
       const Ran ran = run(compile_command() + " -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror " +
-                          quoted(file));
+                          word_of(file));
       const std::lock_guard lock(mutex);
       if (ran.status != 0) report += headers[i] + ":\n" + ran.err;
     }

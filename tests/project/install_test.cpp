@@ -26,8 +26,8 @@ class Install : public testing::Test {
   static void SetUpTestSuite() {
     folder_ = new Folder;
     const std::filesystem::path log = folder_->path() / "log";
-    installed_ = run("DESTDIR=" + quoted(folder_->path()) + " " + setting("THALWEG_MESON") + " install --no-rebuild -C " +
-                     quoted(build_root()) + " >" + quoted(log));
+    installed_ = run("DESTDIR=" + word_of(folder_->path()) + " " + setting("THALWEG_MESON") + " install --no-rebuild -C " +
+                     word_of(build_root()) + " >" + word_of(log));
     write_text(folder_->path() / "user.cpp", program);
   }
   static void TearDownTestSuite() { delete folder_; }
@@ -39,14 +39,14 @@ class Install : public testing::Test {
   static std::filesystem::path prefix() { return folder_->path() / setting("THALWEG_PREFIX").substr(1); }
   static std::filesystem::path libdir() { return prefix() / setting("THALWEG_LIBDIR"); }
   static std::string pkg_config(const std::string& what) {
-    return "PKG_CONFIG_SYSROOT_DIR=" + quoted(folder_->path()) + " PKG_CONFIG_PATH=" + quoted(libdir() / "pkgconfig") +
+    return "PKG_CONFIG_SYSROOT_DIR=" + word_of(folder_->path()) + " PKG_CONFIG_PATH=" + word_of(libdir() / "pkgconfig") +
            " pkg-config " + what + " thalweg";
   }
   static void expect_program(const std::string& build) {
     const std::filesystem::path binary = folder_->path() / "user";
-    const Ran built = run("cd " + quoted(folder_->path()) + " && " + build);
+    const Ran built = run("cd " + word_of(folder_->path()) + " && " + build);
     ASSERT_EQ(built.status, 0) << built.out << built.err;
-    const Ran ran = run("LD_LIBRARY_PATH=" + quoted(libdir()) + " " + quoted(binary));
+    const Ran ran = run("LD_LIBRARY_PATH=" + word_of(libdir()) + " " + word_of(binary));
     EXPECT_EQ(ran.status, 0) << ran.err;
     EXPECT_EQ(ran.out, expected);
   }
@@ -74,7 +74,7 @@ TEST_F(Install, PkgConfigWithTheSharedLibrary) {
 
 TEST_F(Install, PkgConfigWithTheStaticLibrary) {
   if (run("pkg-config --version").status != 0) GTEST_SKIP() << "no pkg-config here";
-  expect_program(compiler() + "-o user $(" + pkg_config("--cflags") + ") " + quoted(libdir() / "libthalweg.a") + " $(" +
+  expect_program(compiler() + "-o user $(" + pkg_config("--cflags") + ") " + word_of(libdir() / "libthalweg.a") + " $(" +
                  pkg_config("--libs --static") + " | sed 's/-lthalweg//')");
 }
 
@@ -83,13 +83,13 @@ TEST_F(Install, CMakePackage) {
   write_text(folder_->path() / "CMakeLists.txt",
              "cmake_minimum_required(VERSION 3.18)\nproject(user CXX)\nfind_package(Thalweg 0.1 REQUIRED)\n"
              "add_executable(user user.cpp)\ntarget_link_libraries(user Thalweg::thalweg)\n");
-  expect_program("cmake -B cm -DCMAKE_PREFIX_PATH=" + quoted(prefix()) + " -DCMAKE_CXX_FLAGS='" +
+  expect_program("cmake -B cm -DCMAKE_PREFIX_PATH=" + word_of(prefix()) + " -DCMAKE_CXX_FLAGS='" +
                  setting("THALWEG_SANITIZE") + "' . && cmake --build cm && cp cm/user user");
 }
 
 TEST_F(Install, TheSharedLibraryShowsOnlyItsOwnNames) {
   if (run("nm --version").status != 0) GTEST_SKIP() << "no nm here";
-  const Ran ran = run("nm -DC --defined-only " + quoted(libdir() / "libthalweg.so"));
+  const Ran ran = run("nm -DC --defined-only " + word_of(libdir() / "libthalweg.so"));
   ASSERT_EQ(ran.status, 0) << ran.err;
   std::size_t own = 0;
   std::string foreign;

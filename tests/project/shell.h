@@ -57,7 +57,7 @@ class Folder {
 };
 
 /// A path as one word of the shell.
-inline std::string quoted(const std::filesystem::path& path) {
+inline std::string word_of(const std::filesystem::path& path) {
   std::string text = "'";
   text += path.string();
   text += '\'';
@@ -69,7 +69,7 @@ inline Ran run(const std::string& command) {
   const Folder folder;
   const std::filesystem::path err = folder.path() / "err";
   std::string line = "{ ";
-  line.append(command).append("\n} 2>").append(quoted(err));
+  line.append(command).append("\n} 2>").append(word_of(err));
   FILE* pipe = popen(line.c_str(), "r");
   if (pipe == nullptr) throw std::runtime_error("cannot run: " + command);
   Ran ran;
@@ -103,13 +103,13 @@ inline std::filesystem::path source_root() { return setting("THALWEG_SOURCE"); }
 inline std::filesystem::path build_root() { return setting("THALWEG_BUILD"); }
 /// The compiler of the build, with what it needs to find <thalweg/thalweg.h>.
 inline std::string compile_command() {
-  return setting("THALWEG_CXX") + " -std=c++20 -I" + quoted(build_root() / "include");
+  return setting("THALWEG_CXX") + " -std=c++20 -I" + word_of(build_root() / "include");
 }
 inline bool has_compiler() { return run(setting("THALWEG_CXX") + " --version").status == 0; }
 
 /// The public headers as paths in the source tree.
 inline std::vector<std::string> public_headers() {
-  const Ran ran = run(quoted(source_root() / "tools/public-headers"));
+  const Ran ran = run(word_of(source_root() / "tools/public-headers"));
   if (ran.status != 0) throw std::runtime_error(ran.err);
   return lines_of(ran.out);
 }

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the sub-commands of `thalweg` have in common.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+namespace thalweg::tool {
+
+/// The exit statuses, as --help states them.
+enum Status : int {
+  succeeded = 0,
+  check_failed = 1,
+  wrong_usage = 2,
+  bad_input = 3,
+  numeric_failure = 4,
+  interrupted = 130,
+};
+
+/// Thrown where a command ends early: one line for standard error, and the status.
+class Stop : public std::runtime_error {
+ public:
+  Stop(Status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  Status status() const { return status_; }
+
+ private:
+  Status status_;
+};
+
+/// What runs after the command line has been read.
+using Action = std::function<Status()>;
+
+// Each adds its sub-command to the command line and, when chosen, sets `action`.
+void add_train(CLI::App& app, Action& action);
+void add_dump(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
+
+}  // namespace thalweg::tool
