@@ -48,8 +48,8 @@ class Owners {
 /// Replays a step over bytes that carry the name of the value in them.
 class Replay {
  public:
-  Replay(const Graph& graph, const ValueIndex& index, const Schedule& schedule, const Placement& placement)
-      : graph_(graph), index_(index), schedule_(schedule), placement_(placement) {}
+  Replay(const Graph& graph, const ValueIndex& index, const Plan& plan, const Placement& placement)
+      : graph_(graph), index_(index), plan_(plan), placement_(placement) {}
 
   void run() {
     for (std::size_t b = 0; b < placement_.buffers.size(); ++b) {
@@ -58,14 +58,14 @@ class Replay {
         fail("a buffer ends beyond the arena");
       if (buffer.region != Region::arena) write(b, index_({buffer.node, 0}));
     }
-    for (std::size_t k = 0; k < schedule_.works.size(); ++k) step(k);
+    for (std::size_t k = 0; k < plan_.works.size(); ++k) step(k);
     for (std::size_t i = 0; i < graph_.outputs().size(); ++i)
       need(placement_.outputs[i], graph_.outputs()[i].value, "an output");
   }
 
  private:
   void step(std::size_t k) {
-    const Work& work = schedule_.works[k];
+    const Work& work = plan_.works[k];
     const Placement::Places& places = placement_.works[k];
     const std::string what = fmt::format("kernel {} ({})", k, work.kernel->name());
     for (std::size_t i = 0; i < work.in.size(); ++i) need(places.in[i], work.in[i], what);
@@ -81,7 +81,7 @@ class Replay {
         if (overlap(places.scratch, b)) fail(what + " has its scratch over an operand");
       write(places.scratch, ~std::size_t{0});
     }
-    for (std::size_t i = 0; i < places.out.size(); ++i) write(places.out[i], index_(schedule_.root[index_(work.out[i])]));
+    for (std::size_t i = 0; i < places.out.size(); ++i) write(places.out[i], index_(plan_.root[index_(work.out[i])]));
     for (const std::uint32_t b : places.out)
       if (places.scratch != Placement::none && overlap(places.scratch, b)) fail(what + " has its scratch over a result");
   }
@@ -97,7 +97,7 @@ class Replay {
   }
   void need(std::size_t b, ValueId value, const std::string& reader) {
     const Buffer& buffer = placement_.buffers[b];
-    const ValueId root = schedule_.root[index_(value)];
+    const ValueId root = plan_.root[index_(value)];
     if (!space(buffer).owned(buffer.offset, buffer.offset + buffer.bytes, index_(root)))
       fail(fmt::format("{} reads {} where other bytes are", reader, value_name(graph_, value)));
   }
@@ -117,16 +117,16 @@ class Replay {
 
   const Graph& graph_;
   const ValueIndex& index_;
-  const Schedule& schedule_;
+  const Plan& plan_;
   const Placement& placement_;
   std::map<std::pair<int, NodeId>, Owners> spaces_;
 };
 
 }  // namespace
 
-void check_placement(const Graph& graph, const ValueIndex& index, const Schedule& schedule,
+void check_placement(const Graph& graph, const ValueIndex& index, const Plan& plan,
                      const Placement& placement) {
-  Replay(graph, index, schedule, placement).run();
+  Replay(graph, index, plan, placement).run();
 }
 
 }  // namespace thalweg

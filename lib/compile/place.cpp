@@ -134,13 +134,13 @@ namespace {
 /// Builds a Placement work by work.
 class Placer {
  public:
-  Placer(const Graph& graph, const ValueIndex& index, const Schedule& schedule, bool in_place)
-      : graph_(graph), index_(index), schedule_(schedule), in_place_(in_place), buffer_of_(index.size(), none),
+  Placer(const Graph& graph, const ValueIndex& index, const Plan& plan, bool in_place)
+      : graph_(graph), index_(index), plan_(plan), in_place_(in_place), buffer_of_(index.size(), none),
         last_use_(index.size(), 0), scalar_of_(graph.size(), none) {}
 
   Placement run() {
     find_last_uses();
-    for (std::size_t k = 0; k < schedule_.works.size(); ++k) place_work(k);
+    for (std::size_t k = 0; k < plan_.works.size(); ++k) place_work(k);
     for (const Graph::Output& output : graph_.outputs()) result_.outputs.push_back(buffer(output.value, false));
     pack();
     return std::move(result_);
@@ -148,13 +148,13 @@ class Placer {
 
  private:
   static constexpr std::uint32_t none = Placement::none;
-  ValueId root(ValueId v) const { return schedule_.root[index_(v)]; }
-  std::size_t end() const { return schedule_.works.size(); }
+  ValueId root(ValueId v) const { return plan_.root[index_(v)]; }
+  std::size_t end() const { return plan_.works.size(); }
 
   void find_last_uses() {
     for (std::size_t k = 0; k < end(); ++k) {
-      for (const ValueId v : schedule_.works[k].in) last_use_[index_(root(v))] = k;
-      for (const ValueId v : schedule_.works[k].out)
+      for (const ValueId v : plan_.works[k].in) last_use_[index_(root(v))] = k;
+      for (const ValueId v : plan_.works[k].out)
         last_use_[index_(root(v))] = std::max(last_use_[index_(root(v))], k);
     }
     for (const Graph::Output& output : graph_.outputs()) last_use_[index_(root(output.value))] = end();
@@ -185,7 +185,7 @@ class Placer {
 
   /// An operand that dies here and whose buffer output `i` may take.
   std::uint32_t dying_operand(std::size_t k, std::size_t i, const Placement::Places& places) {
-    const Work& work = schedule_.works[k];
+    const Work& work = plan_.works[k];
     if (!in_place_ || (i > 0 && work.members.size() == 1)) return none;
     const TensorType& type = graph_.type(work.out[i]);
     for (std::size_t j = 0; j < work.in.size(); ++j) {
@@ -202,16 +202,16 @@ class Placer {
   }
 
   void place_work(std::size_t k) {
-    const Work& work = schedule_.works[k];
+    const Work& work = plan_.works[k];
     Placement::Places places;
     const bool scalar_is_enough = work.kernel && work.kernel->name().starts_with("own:pointwise");
     for (const ValueId v : work.in) places.in.push_back(buffer(v, scalar_is_enough));
     for (std::size_t i = 0; i < work.out.size(); ++i) {
       const ValueId v = work.out[i];
-      const auto direct = schedule_.direct.find(index_(v));
+      const auto direct = plan_.direct.find(index_(v));
       std::uint32_t b = none;
       if (work.to_variable) b = buffer(v, false);
-      if (direct != schedule_.direct.end()) b = buffer(direct->second, false);
+      if (direct != plan_.direct.end()) b = buffer(direct->second, false);
       if (b == none) b = dying_operand(k, i, places);
       if (b == none) {
         b = add({.region = Region::arena, .bytes = graph_.type(v).bytes(), .node = v.node, .first = k,
@@ -244,7 +244,7 @@ class Placer {
 
   const Graph& graph_;
   const ValueIndex& index_;
-  const Schedule& schedule_;
+  const Plan& plan_;
   bool in_place_;
   std::vector<std::uint32_t> buffer_of_;
   std::vector<std::size_t> last_use_;
@@ -254,8 +254,8 @@ class Placer {
 
 }  // namespace
 
-Placement place(const Graph& graph, const ValueIndex& index, const Schedule& schedule, const CompileOptions& options) {
-  return Placer(graph, index, schedule, options.in_place).run();
+Placement place(const Graph& graph, const ValueIndex& index, const Plan& plan, const CompileOptions& options) {
+  return Placer(graph, index, plan, options.in_place).run();
 }
 
 }  // namespace thalweg

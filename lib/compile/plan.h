@@ -40,7 +40,7 @@ struct Work {
 };
 
 /// All kernels in execution order, and which values share a buffer by definition.
-struct Schedule {
+struct Plan {
   std::vector<Work> works;
   /// For each value (by ValueIndex) the value whose buffer it is: itself, or the operand of a reshape.
   std::vector<ValueId> root;
@@ -53,7 +53,7 @@ struct Schedule {
 void separate_results(Graph& graph);
 
 /// Divides a graph into kernels and orders them.
-Schedule schedule(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads);
+Plan plan_kernels(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads);
 
 /// Where a buffer lies.
 enum class Region : std::uint8_t { arena, variable, input, constant };
@@ -83,7 +83,7 @@ struct Placement {
 };
 
 /// Gives every value a place: results in dying operands' buffers where the kernel allows it, the rest by lifetime.
-Placement place(const Graph& graph, const ValueIndex& index, const Schedule& schedule, const CompileOptions& options);
+Placement place(const Graph& graph, const ValueIndex& index, const Plan& plan, const CompileOptions& options);
 
 /// Offsets for buffers with lifetimes such that none that live together overlap; returns the total. The better of
 /// largest-first and first-come placement.
@@ -93,7 +93,7 @@ std::size_t largest_live(std::span<const Buffer> buffers, std::size_t works);
 
 /// Re-derives from kernels and offsets alone that every read finds the value it means, and every write destroys none
 /// that is still needed. Throws InternalError. Shares nothing with place().
-void check_placement(const Graph& graph, const ValueIndex& index, const Schedule& schedule,
+void check_placement(const Graph& graph, const ValueIndex& index, const Plan& plan,
                      const Placement& placement);
 
 /// Values shown as in the graph's text: `%3`, `@w`.

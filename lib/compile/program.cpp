@@ -99,11 +99,11 @@ std::string place_text(const Buffer& b, const Graph& graph) {
   return "?";
 }
 
-std::string plan_text(const Graph& graph, const Schedule& schedule, const Placement& placement,
+std::string plan_text(const Graph& graph, const Plan& plan, const Placement& placement,
                       const MemoryReport& memory) {
   std::string text = fmt::format("plan {} {{\n", graph.name());
-  for (std::size_t k = 0; k < schedule.works.size(); ++k) {
-    const Work& work = schedule.works[k];
+  for (std::size_t k = 0; k < plan.works.size(); ++k) {
+    const Work& work = plan.works[k];
     const Placement::Places& places = placement.works[k];
     std::vector<std::string> in, out;
     for (std::size_t i = 0; i < work.in.size(); ++i)
@@ -131,7 +131,7 @@ Program& Program::operator=(Program&&) noexcept = default;
 struct Program::Assembly {
   Program::State& p;
   const ValueIndex& index;
-  Schedule& plan;
+  Plan& plan;
   const Placement& placement;
   std::vector<Tensor> input_of, variable_of;
 
@@ -208,7 +208,7 @@ Program compile(const Graph& source, const CompileOptions& options) {
   const LogicalThreads logical(p.threads);
 
   const ValueIndex index(p.graph);
-  Schedule plan = schedule(p.graph, index, options, p.threads);
+  Plan plan = plan_kernels(p.graph, index, options, p.threads);
   const Placement placement = place(p.graph, index, plan, options);
   check_placement(p.graph, index, plan, placement);
   Program::Assembly assembly{p, index, plan, placement, {}, {}};

@@ -33,9 +33,9 @@ class CopyKernel : public Kernel {
   std::size_t bytes_;
 };
 
-class Scheduler {
+class Planner {
  public:
-  Scheduler(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads)
+  Planner(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads)
       : graph_(graph), index_(index), options_(options), threads_(threads), work_of_(graph.size(), none),
         stage_(graph.size(), 0), group_(graph.size()), group_size_(graph.size(), 0), grouped_(graph.size(), false),
         kept_(graph.size(), false), readers_(graph.size()), users_(index.size(), 0) {
@@ -43,7 +43,7 @@ class Scheduler {
     std::iota(group_.begin(), group_.end(), NodeId{0});
   }
 
-  Schedule run() {
+  Plan run() {
     find_roots();
     count_users();
     find_readers();
@@ -427,7 +427,7 @@ class Scheduler {
   std::vector<bool> kept_;
   std::vector<std::vector<NodeId>> readers_;
   std::vector<std::uint32_t> users_;
-  Schedule result_;
+  Plan result_;
 };
 
 }  // namespace
@@ -438,8 +438,8 @@ ValueIndex::ValueIndex(const Graph& graph) {
   for (NodeId id = 0; id < graph.size(); ++id) first_.push_back(first_.back() + graph.node(id).types.size());
 }
 
-Schedule schedule(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads) {
-  return Scheduler(graph, index, options, threads).run();
+Plan plan_kernels(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads) {
+  return Planner(graph, index, options, threads).run();
 }
 
 namespace {

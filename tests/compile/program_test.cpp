@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a program promises: no allocation, exact memory, the same bits for any number of cores, and steps that either
+// happen or do not.
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "tests/compile/run.h"
+#include "thalweg/graph/autodiff.h"
+#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/compile/plan.h"
+#include "thalweg/ops/layers.h"
+#include "thalweg/ops/loss.h"
+#include "thalweg/ops/matmul.h"
+#include "thalweg/ops/movement.h"
+#include "thalweg/ops/pointwise.h"
+#include "thalweg/ops/pool.h"
+#include "thalweg/ops/reduce.h"
+#include "thalweg/ops/source.h"
+#include "thalweg/optim/adam.h"
+#include "thalweg/optim/clip.h"
+#include "thalweg/optim/minimize.h"
+#include "thalweg/optim/sgd.h"
+
+namespace {
+std::atomic<bool> counting{false};
+std::atomic<long> allocations{0};
+void note() {
+  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+}
+}  // namespace
+
+// Every way to the heap, C's too: oneDNN's own allocations count as ours.
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+#if !defined(__SANITIZE_ADDRESS__)
+void* malloc(std::size_t size) { note(); return __libc_malloc(size); }
+void* calloc(std::size_t n, std::size_t size) { note(); return __libc_calloc(n, size); }
+void* realloc(void* p, std::size_t size) { note(); return __libc_realloc(p, size); }
+void* aligned_alloc(std::size_t a, std::size_t size) { note(); return __libc_memalign(a, size); }
+int posix_memalign(void** p, std::size_t a, std::size_t size) { note(); return (*p = __libc_memalign(a, size)) ? 0 : 12; }
+#endif
+}
+
+namespace thalweg::testing {
+namespace {
+
+Graph mlp(Dim batch, bool with_dropout = true) {
+  Graph g("mlp");
+  const Value x = input(g, "image", f32(batch, 20)), t = input(g, "label", i32(batch));
+  Value h = dense(x, 32, {.activation = [](Operand v) { return relu(v); }});
+  if (with_dropout) h = dropout(h, 0.25);
+  const Value y = dense(h, 5);
+  const Value loss = mean(sparse_cross_entropy(y, t));
+  minimize(loss, Adam{.rate = 0.01}, {.penalty = l2(1e-4), .clip = by_global_norm(1.0)});
+  g.output("loss", loss);
+  g.output("accuracy", accuracy(y, t));
+  return g;
+}
+
+Graph cnn(Dim batch, Dim size = 16) {
+  Graph g("cnn");
+  const Value x = input(g, "image", f32(batch, size, size, 3)), t = input(g, "label", i32(batch));
+  Value h = relu(conv(x, 16, 3, {.padding = "same"}));
+  h = max_pool(relu(batch_norm(conv(h, 32, 3, {.padding = "same"}))), 2);
+  const Value y = dense(flatten(h), 10);
+  const Value loss = mean(sparse_cross_entropy(y, t));
+  minimize(loss, Sgd{.rate = 0.05, .momentum = 0.9});
+  g.output("loss", loss);
+  return g;
+}
+
+/// The same batch every time: numbers from a counter.
+void fill(Program& p, int salt = 0) {
+  for (const std::string& name : p.input_names()) {
+    const TensorType& type = p.input_type(name);
+    std::vector<double> values(static_cast<std::size_t>(type.elements()));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto n = static_cast<std::int64_t>((i * 2654435761U + static_cast<std::size_t>(salt) * 40503U) % 1000);
+      values[i] = is_float(type.dtype) ? static_cast<double>(n) / 500 - 1 : static_cast<double>(n % 5);
+    }
+    p.feed(name, Tensor(type, values));
+  }
+}
+
+std::string bits(const Program& p) {
+  std::string all;
+  for (const std::string& name : p.variables().names()) {
+    const Tensor t = p.variables().at(name);
+    all.append(static_cast<const char*>(t.data()), t.bytes());
+  }
+  return all;
+}
+
+CompileOptions threads(int logical) {
+  CompileOptions options;
+  options.logical_threads = logical;
+  options.variables = Variables();
+  return options;
+}
+
+std::string train(const Graph& g, int logical, int steps) {
+  Program p = compile(g, threads(logical));
+  for (int i = 0; i < steps; ++i) {
+    fill(p, i);
+    p.run();
+  }
+  return bits(p);
+}
+
+TEST(Program, AllocatesNothingInAStep) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer owns malloc";
+#endif
+  for (const Graph& g : {mlp(8), cnn(4), cnn(32, 24)}) {
+    for (const int logical : {1, 2}) {
+      Program p = compile(g, threads(logical));
+      fill(p);
+      p.run();
+      allocations = 0;
+      counting = true;
+      for (int i = 0; i < 20; ++i) p.run();
+      counting = false;
+      EXPECT_EQ(allocations.load(), 0) << g.name() << " with " << logical << " threads";
+    }
+  }
+}
+
+TEST(Program, ComputesTheSameBitsOnOneCoreAndOnTwo) {
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "one core only";
+  for (const Graph& g : {mlp(64), cnn(32)}) {
+    const std::string wide = train(g, 2, 20);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int c = 0; c < CPU_SETSIZE; ++c)
+      if (CPU_ISSET(c, &all)) {
+        CPU_SET(c, &one);
+        break;
+      }
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    const std::string narrow = train(g, 2, 20);
+    sched_setaffinity(0, sizeof all, &all);
+    EXPECT_TRUE(wide == narrow) << g.name();
+    EXPECT_TRUE(train(g, 2, 20) == wide) << g.name() << ": not even from run to run";
+  }
+}
+
+TEST(Program, LearnsItsBatch) {
+  Program p = compile(mlp(16, false), threads(0));
+  fill(p);
+  p.run();
+  const double first = p.scalar("loss");
+  for (int i = 0; i < 300; ++i) p.run();
+  EXPECT_LT(p.scalar("loss"), first * 0.3);
+  EXPECT_EQ(p.variables().at("step").number(0), 301);
+}
+
+TEST(Program, LeavesVariablesAloneWhenAStepThrows) {
+  Program p = compile(mlp(8), threads(1));
+  fill(p);
+  p.run();
+  const std::string before = bits(p);
+  p.input<std::int32_t>("label")[3] = 5;
+  EXPECT_THROW(p.run(), RunError);
+  EXPECT_TRUE(bits(p) == before);
+  p.input<std::int32_t>("label")[3] = 4;
+  p.run();
+  EXPECT_FALSE(bits(p) == before);
+}
+
+TEST(Program, CommitsUpdatesTogether) {
+  Graph g("swap");
+  const Value a = variable(g, "a", f32(3), values({1, 2, 3})), b = variable(g, "b", f32(3), values({4, 5, 6}));
+  const Value c = variable(g, "c", f32(3), values({7, 8, 9}));
+  g.update(a, b);
+  g.update(b, a);
+  g.update(c, reshape(a + b, {3}));
+  g.output("old", a);
+  Program p = compile(g);
+  p.run();
+  EXPECT_EQ(p.variables().at("a").numbers(), (std::vector<double>{4, 5, 6}));
+  EXPECT_EQ(p.variables().at("b").numbers(), (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(p.variables().at("c").numbers(), (std::vector<double>{5, 7, 9}));
+  EXPECT_EQ(p.fetch("old").numbers(), (std::vector<double>{1, 2, 3}));
+}
+
+TEST(Program, ReadsTheOldValueInEveryUpdate) {
+  Graph g("average");
+  const Value w = variable(g, "w", f32(4), ones()), average = variable(g, "average", f32(4), zeros());
+  const Value next = w * 2.0;
+  g.update(w, next);
+  g.update(average, average * 0.5 + w * 0.5);
+  Program p = compile(g);
+  p.run();
+  p.run();
+  EXPECT_EQ(p.variables().at("w").numbers(), (std::vector<double>(4, 4)));
+  EXPECT_EQ(p.variables().at("average").numbers(), (std::vector<double>(4, 1.25)));
+}
+
+TEST(Program, KeepsItsInputs) {
+  Graph g("inputs");
+  const Value x = input(g, "x", f32(1000));
+  g.output("y", relu(x) + 1.0);
+  Program p = compile(g);
+  for (float& v : p.input<float>("x")) v = -2;
+  p.run();
+  p.run();
+  for (const float v : p.input<float>("x")) ASSERT_EQ(v, -2);
+  for (const float v : p.output<float>("y")) ASSERT_EQ(v, 1);
+}
+
+TEST(Program, SharesVariablesBetweenBatchSizes) {
+  CompileOptions options = threads(1);
+  Program large = compile(mlp(8), options), small = compile(mlp(3), options);
+  EXPECT_EQ(large.variables().at("dense/kernel").data(), small.variables().at("dense/kernel").data());
+  fill(small);
+  small.run();
+  EXPECT_EQ(large.variables().at("step").number(0), 1);
+}
+
+TEST(Program, UsesNoReferenceImplementation) {
+  for (const Graph& g : {mlp(64), cnn(32)}) {
+    const Program p = compile(g, threads(2));
+    for (const std::string& name : p.implementations()) EXPECT_EQ(name.find("ref"), std::string::npos) << name;
+  }
+}
+
+TEST(Program, CountsItsMemoryExactly) {
+  const Program p = compile(cnn(32), threads(1));
+  const MemoryReport& m = p.memory();
+  EXPECT_GE(m.arena, m.largest_live);
+  EXPECT_LE(static_cast<double>(m.arena), 1.05 * static_cast<double>(m.largest_live));
+  EXPECT_EQ(m.inputs, 32U * 16 * 16 * 3 * 4 + 32 * 4);
+  EXPECT_EQ(m.variables, p.variables().bytes());
+}
+
+TEST(Program, ExactOnWholeNumbers) {
+  for (const auto& [m, k, n] : {std::array<Dim, 3>{1, 1, 1}, {7, 13, 5}, {64, 31, 33}, {128, 100, 17}}) {
+    Graph g("whole");
+    const Value a = input(g, "a", f32(m, k)), b = input(g, "b", f32(k, n));
+    g.output("y", matmul(a, b));
+    const Value s = sum(matmul(a, b) * 2.0);
+    const std::vector<Value> d = gradients(s, {a, b});
+    g.output("da", d[0]);
+    g.output("db", d[1]);
+    Bounds::Feeds feeds;
+    for (const char* name : {"a", "b"}) {
+      Array<double> v(g.find(name).shape());
+      for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<double>((i * 37) % 17) - 8;
+      feeds.emplace(name, v);
+    }
+    const Bounds bounds(g, feeds);
+    Program p = compile(g, threads(2));
+    set_all(p, feeds);
+    p.run();
+    for (const char* name : {"y", "da", "db"}) EXPECT_EQ(p.fetch(name).numbers(), bounds.at(name).value.data) << name;
+  }
+}
+
+TEST(Program, PropagatesNaNThroughReluAndPooling) {
+  Graph g("nan");
+  const Value x = input(g, "x", f32(1, 4, 4, 2)), w = variable(g, "w", f32(2, 3), ones());
+  const Value h = relu(matmul(max_pool(x, 2), w) + variable(g, "b", f32(3), zeros()));
+  g.output("y", h);
+  g.output("c", clip(h, {.low = 0, .high = 1}));
+  Program p = compile(g);
+  for (float& v : p.input<float>("x")) v = 1;
+  p.input<float>("x")[0] = std::numeric_limits<float>::quiet_NaN();
+  p.run();
+  EXPECT_TRUE(std::isnan(p.output<float>("y")[0]));
+  EXPECT_TRUE(std::isnan(p.output<float>("c")[0]));
+  EXPECT_EQ(p.output<float>("y")[3], 2);
+}
+
+std::string error_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Program, SaysWhatIsWrongWithAFeed) {
+  Program p = compile(mlp(8), threads(1));
+  EXPECT_EQ(error_of([&] { p.feed("imag", Tensor(f32(8, 20))); }),
+            "program 'mlp' has no input 'imag' (did you mean image?); it has image, label");
+  EXPECT_EQ(error_of([&] { p.feed("image", Tensor(f32(8, 21))); }),
+            "input 'image' is f32[8,20], the tensor given is f32[8,21]");
+  EXPECT_EQ(error_of([&] { p.input<double>("image"); }),
+            "'image' is f32[8,20]: it was asked for as another C++ element type");
+  EXPECT_EQ(error_of([&] { p.scalar("los"); }),
+            "program 'mlp' has no output 'los' (did you mean loss?); it has loss, accuracy");
+  EXPECT_EQ(error_of([&] { p.variables().at("dense/kernle"); }),
+            "there is no variable 'dense/kernle' (did you mean dense/kernel?)");
+  EXPECT_EQ(error_of([&] { compile(mlp(8), threads(-1)); }), "logical_threads is -1, must be 0 (chosen) to 256");
+}
+
+// ---- the checker of placements
+
+struct Planned {
+  Graph graph;
+  ValueIndex index;
+  Plan plan;
+  Placement placement;
+};
+
+Planned planned() {
+  Graph g = cnn(4);
+  separate_results(g);
+  const ValueIndex index(g);
+  CompileOptions options = threads(1);
+  Plan plan = plan_kernels(g, index, options, 1);
+  Placement placement = place(g, index, plan, options);
+  return {g, index, std::move(plan), std::move(placement)};
+}
+
+TEST(CheckPlacement, AcceptsWhatPlaceMakes) {
+  const Planned p = planned();
+  EXPECT_NO_THROW(check_placement(p.graph, p.index, p.plan, p.placement));
+}
+
+TEST(CheckPlacement, FindsEveryBufferThatIsMovedOntoALiveOne) {
+  const Planned p = planned();
+  int tried = 0, found = 0;
+  for (std::size_t a = 0; a < p.placement.buffers.size(); ++a) {
+    for (std::size_t b = 0; b < p.placement.buffers.size(); ++b) {
+      const Buffer &x = p.placement.buffers[a], &y = p.placement.buffers[b];
+      // b is written while a is alive and is still to be read: b over a destroys a.
+      if (a == b || x.region != Region::arena || y.region != Region::arena) continue;
+      if (!(x.first < y.first && y.first < x.last) || x.bytes == 0) continue;
+      Placement broken = p.placement;
+      broken.buffers[b].offset = x.offset;
+      if (broken.buffers[b].offset + y.bytes > broken.arena) continue;
+      ++tried;
+      try {
+        check_placement(p.graph, p.index, p.plan, broken);
+      } catch (const InternalError&) {
+        ++found;
+      }
+    }
+  }
+  EXPECT_GT(tried, 50);
+  EXPECT_EQ(found, tried);
+}
+
+TEST(CheckPlacement, FindsALateReadOfAnUpdatedVariable) {
+  Planned p = planned();
+  std::size_t writer = p.plan.works.size();
+  for (std::size_t k = 0; k < p.plan.works.size(); ++k)
+    if (p.plan.works[k].late && writer == p.plan.works.size()) writer = k;
+  ASSERT_LT(writer, p.plan.works.size());
+  std::rotate(p.plan.works.begin(), p.plan.works.begin() + static_cast<std::ptrdiff_t>(writer), p.plan.works.end());
+  std::rotate(p.placement.works.begin(), p.placement.works.begin() + static_cast<std::ptrdiff_t>(writer),
+              p.placement.works.end());
+  EXPECT_THROW(check_placement(p.graph, p.index, p.plan, p.placement), InternalError);
+}
+
+
+}  // namespace
+}  // namespace thalweg::testing

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random graphs, compiled in many ways, against the double interpreter.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/compile/random_graph.h"
+#include "tests/compile/run.h"
+#include "thalweg/graph/opdef.h"
+#include "thalweg/graph/parse.h"
+#include "thalweg/graph/print.h"
+
+namespace thalweg::testing {
+namespace {
+
+struct Way {
+  std::string name;
+  CompileOptions options;
+};
+
+std::vector<Way> ways() {
+  const auto with = [](bool fold, bool cse, bool fuse, bool in_place, int threads) {
+    CompileOptions o;
+    o.fold = fold;
+    o.cse = cse;
+    o.fuse = fuse;
+    o.in_place = in_place;
+    o.logical_threads = threads;
+    return o;
+  };
+  return {{"all", with(true, true, true, true, 1)},       {"all,2", with(true, true, true, true, 2)},
+          {"none", with(false, false, false, false, 1)},  {"none,2", with(false, false, false, false, 2)},
+          {"fold", with(true, false, false, false, 1)},   {"cse", with(false, true, false, false, 1)},
+          {"fuse", with(false, false, true, false, 1)},   {"in_place", with(false, false, false, true, 1)}};
+}
+
+/// Empty, or what is wrong and how to see it again.
+std::string try_graph(std::uint64_t seed, const std::string& only) {
+  const Graph graph = random_graph(seed);
+  const auto feeds = random_feeds(graph, seed);
+  const Bounds bounds(graph, feeds, seed);
+  for (const Way& way : ways()) {
+    if (!only.empty() && way.name != only) continue;
+    std::string wrong;
+    try {
+      CompileOptions options = way.options;
+      options.variables = Variables();
+      Program program = compile(graph, options);
+      set_all(program, feeds);
+      program.run();
+      wrong = departure(program, bounds);
+    } catch (const std::exception& error) {
+      wrong = error.what();
+    }
+    if (!wrong.empty())
+      return wrong + "\n  again: THALWEG_GRAPH=" + std::to_string(seed) + " THALWEG_WAY=" + way.name +
+             " build/tests/compile/compile_random_test";
+  }
+  return {};
+}
+
+TEST(RandomGraphs, AgreeWithTheInterpreterHoweverTheyAreCompiled) {
+  const char* one = std::getenv("THALWEG_GRAPH");
+  const char* count = std::getenv("THALWEG_GRAPHS");
+  const char* way = std::getenv("THALWEG_WAY");
+  if (one) {
+    const std::uint64_t seed = std::strtoull(one, nullptr, 10);
+    std::fputs(print(random_graph(seed)).c_str(), stderr);
+    EXPECT_EQ(try_graph(seed, way ? way : ""), "");
+    return;
+  }
+  const std::uint64_t graphs = count ? std::strtoull(count, nullptr, 10) : 500;
+  int failures = 0;
+  for (std::uint64_t seed = 1; seed <= graphs && failures < 10; ++seed) {
+    const std::string wrong = try_graph(seed, way ? way : "");
+    if (!wrong.empty()) ++failures;
+    EXPECT_EQ(wrong, "") << "graph " << seed;
+  }
+}
+
+TEST(RandomGraphs, SurviveATextRoundTrip) {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    const std::string text = print(random_graph(seed));
+    EXPECT_EQ(print(parse(text)), text) << "graph " << seed;
+  }
+}
+
+TEST(RandomGraphs, ReachEveryKindOfOp) {
+  std::set<std::string_view> seen;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    const Graph graph = random_graph(seed);
+    for (NodeId id = 0; id < graph.size(); ++id) seen.insert(graph.node(id).op->name);
+  }
+  EXPECT_GE(seen.size(), 60U);
+  for (const std::string_view op : {"matmul", "conv2d", "max_pool", "softmax", "batch_norm_training", "gather",
+                                    "scatter_add", "transpose", "concat", "select", "sum_to", "reduce_max"})
+    EXPECT_TRUE(seen.contains(op)) << op;
+}
+
+}  // namespace
+}  // namespace thalweg::testing
