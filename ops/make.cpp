@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/ops/make.h"
 
+#include <cmath>
+
 namespace thalweg {
 
 Graph graph_of(std::span<const Operand> operands) {
@@ -54,6 +56,21 @@ std::vector<TensorType> broadcast_numeric(const Infer& i) {
 std::vector<TensorType> broadcast_float(const Infer& i) {
   for (const TensorType& type : i.in) need_float(type, "an operand");
   return broadcast_numeric(i);
+}
+
+std::int64_t whole_number(double x) {
+  if (!(x > -0x1p63)) return std::numeric_limits<std::int64_t>::min();
+  if (x >= 0x1p63) return std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(x);
+}
+
+double wrapped(double x, DType dtype) {
+  switch (dtype) {
+    case DType::i32: return static_cast<std::int32_t>(whole_number(x));
+    case DType::u8: return static_cast<std::uint8_t>(whole_number(x));
+    case DType::i64: return static_cast<double>(whole_number(x));
+    default: return x;
+  }
 }
 
 }  // namespace thalweg

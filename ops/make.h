@@ -34,6 +34,12 @@ void need_numeric(const TensorType& type, std::string_view what);
 void need_same_dtype(const TensorType& a, const TensorType& b);
 void need_rank(const TensorType& type, std::size_t rank, std::string_view what);
 
+/// A whole number brought into the range of an integer dtype as two's complement does: what integer arithmetic gives on
+/// overflow. Other dtypes: x itself.
+double wrapped(double x, DType dtype);
+/// The number in an i64 (numbers beyond its range are held at its ends).
+std::int64_t whole_number(double x);
+
 /// What each file of the vocabulary gives to op_table().
 using OpList = std::vector<const OpDef*>;
 

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <initializer_list>
+
+#include "thalweg/graph/fail.h"
+#include "thalweg/graph/opdef.h"
+#include "thalweg/ops/make.h"
+
+namespace thalweg {
+
+// One list from each file of the vocabulary.
+OpList activation_ops();
+OpList softmax_ops();
+OpList pool_ops();
+OpList norm_ops();
+OpList matmul_ops();
+OpList conv_ops();
+OpList function_ops();
+OpList movement_ops();
+OpList pointwise_ops();
+OpList reduce_ops();
+OpList source_ops();
+
+namespace {
+
+OpList collected() {
+  OpList all;
+  for (OpList (*list)() : {activation_ops, softmax_ops, pool_ops, norm_ops, matmul_ops, conv_ops, function_ops, movement_ops, pointwise_ops, reduce_ops, source_ops})
+    for (const OpDef* op : list()) all.push_back(op);
+  std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });
+  const auto twice =
+      std::adjacent_find(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) { return a->name == b->name; });
+  if (twice != all.end()) throw InternalError(fmt::format("two ops are named '{}'", (*twice)->name));
+  return all;
+}
+
+}  // namespace
+
+std::span<const OpDef* const> op_table() {
+  static const OpList all = collected();
+  return all;
+}
+
+}  // namespace thalweg
