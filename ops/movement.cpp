@@ -26,7 +26,10 @@ constexpr OpDef broadcast_op{
       return {*i.declared};
     },
     .gradient = gradient_of([](const Vjp& v) { return sum_to(v.dy(), v.x(0).shape()); }),
-    .eval = [](auto& e) { e.each([](auto x) { return x; }); },
+    .eval = [](auto& e) {
+      const auto from = e.spread(0);
+      for (std::size_t k = 0; k < from.size(); ++k) e.out()[k] = e.in(0)[from[k]];
+    },
     .simplify = [](const Rebuild& r) -> Value {
       if (r.x[0].type() == r.types[0]) return r.x[0];
       return made_by(r.x[0], "broadcast") ? broadcast(operand_of(r.x[0]), r.types[0].shape) : Value();
