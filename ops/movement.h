@@ -14,5 +14,22 @@ THALWEG_API Value broadcast(Operand x, const Shape& shape);
 THALWEG_API Value reshape(Operand x, const std::vector<Dim>& sizes);
 /// The same, to a shape that is known.
 THALWEG_API Value reshape_to(Operand x, const Shape& shape);
+/// Axes in another order: axis i of the result is axis perm[i] of x. Without `perm` the order is reversed. Any dtype.
+THALWEG_API Value transpose(Operand x, std::vector<Dim> perm = {});
+/// The parts one after another along `axis`; all other sizes and the dtypes are equal.
+THALWEG_API Value concat(std::vector<Operand> parts, Dim axis);
+THALWEG_API Value concat(std::span<const Value> parts, Dim axis, SourceLoc loc = SourceLoc::current());
+/// Elements starts, starts + strides, … below ends, on every axis; each list has an entry for each axis (strides: or
+/// none, for 1). Negative starts and ends count from the end. Any dtype. Errors: an empty result, an end beyond x.
+THALWEG_API Value slice(Operand x, std::vector<Dim> starts, std::vector<Dim> ends, std::vector<Dim> strides = {});
+
+struct PadOptions {
+  std::vector<Dim> low = {};       ///< elements added before, for each axis; empty: none
+  std::vector<Dim> high = {};      ///< elements added behind
+  std::vector<Dim> interior = {};  ///< elements added between each two
+  double value = 0;                ///< what is added; it must be one of x's dtype
+};
+/// x with a border (and gaps: the inverse of a slice with strides). Any dtype.
+THALWEG_API Value pad(Operand x, PadOptions options);
 
 }  // namespace thalweg

@@ -10,22 +10,26 @@ namespace thalweg {
 
 // One list from each file of the vocabulary.
 OpList activation_ops();
-OpList softmax_ops();
-OpList pool_ops();
-OpList norm_ops();
-OpList matmul_ops();
 OpList conv_ops();
 OpList function_ops();
+OpList index_ops();
+OpList matmul_ops();
 OpList movement_ops();
+OpList norm_ops();
 OpList pointwise_ops();
+OpList pool_ops();
+OpList random_ops();
 OpList reduce_ops();
+OpList softmax_ops();
 OpList source_ops();
 
 namespace {
 
 OpList collected() {
   OpList all;
-  for (OpList (*list)() : {activation_ops, softmax_ops, pool_ops, norm_ops, matmul_ops, conv_ops, function_ops, movement_ops, pointwise_ops, reduce_ops, source_ops})
+  for (OpList (*list)() : {activation_ops, conv_ops, function_ops, index_ops, matmul_ops, movement_ops,
+                           norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
+                           source_ops})
     for (const OpDef* op : list()) all.push_back(op);
   std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });
   const auto twice =
