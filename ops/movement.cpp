@@ -240,14 +240,14 @@ constexpr OpDef slice_op{
     },
     .gradient = gradient_of([](const Vjp& v) {
       const Shape& shape = v.x(0).shape();
-      PadOptions around;
+      std::vector<Dim> low, high, interior;
       const std::vector<Run> runs = runs_of(v.attrs(), shape);
       for (std::size_t axis = 0; axis < runs.size(); ++axis) {
-        around.low.push_back(runs[axis].start);
-        around.interior.push_back(runs[axis].stride - 1);
-        around.high.push_back(shape[axis] - 1 - runs[axis].start - (runs[axis].count - 1) * runs[axis].stride);
+        low.push_back(runs[axis].start);
+        interior.push_back(runs[axis].stride - 1);
+        high.push_back(shape[axis] - 1 - runs[axis].start - (runs[axis].count - 1) * runs[axis].stride);
       }
-      return pad(v.dy(), around);
+      return pad(v.dy(), low, high, 0, interior);
     }),
     .eval = [](auto& e) {
       const Shape& from = e.in(0).shape;
@@ -358,12 +358,9 @@ Value slice(Operand x, std::vector<Dim> starts, std::vector<Dim> ends, std::vect
   return make(slice_op, {std::move(x)},
               {{"starts", std::move(starts)}, {"ends", std::move(ends)}, {"strides", std::move(strides)}});
 }
-Value pad(Operand x, PadOptions options) {
+Value pad(Operand x, std::vector<Dim> low, std::vector<Dim> high, double value, std::vector<Dim> interior) {
   return make(pad_op, {std::move(x)},
-              {{"low", std::move(options.low)},
-               {"high", std::move(options.high)},
-               {"interior", std::move(options.interior)},
-               {"value", options.value}});
+              {{"low", std::move(low)}, {"high", std::move(high)}, {"interior", std::move(interior)}, {"value", value}});
 }
 
 OpList movement_ops() { return {&broadcast_op, &concat_op, &pad_op, &reshape_op, &slice_op, &transpose_op}; }

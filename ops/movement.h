@@ -23,13 +23,9 @@ THALWEG_API Value concat(std::span<const Value> parts, Dim axis, SourceLoc loc =
 /// none, for 1). Negative starts and ends count from the end. Any dtype. Errors: an empty result, an end beyond x.
 THALWEG_API Value slice(Operand x, std::vector<Dim> starts, std::vector<Dim> ends, std::vector<Dim> strides = {});
 
-struct PadOptions {
-  std::vector<Dim> low = {};       ///< elements added before, for each axis; empty: none
-  std::vector<Dim> high = {};      ///< elements added behind
-  std::vector<Dim> interior = {};  ///< elements added between each two
-  double value = 0;                ///< what is added; it must be one of x's dtype
-};
-/// x with a border (and gaps: the inverse of a slice with strides). Any dtype.
-THALWEG_API Value pad(Operand x, PadOptions options);
+/// x with low[i] elements before and high[i] behind it on axis i, and interior[i] between each two (the inverse of a slice
+/// with strides); an empty list adds none. They are `value`, which must be one of x's dtype. Any dtype.
+THALWEG_API Value pad(Operand x, std::vector<Dim> low, std::vector<Dim> high, double value = 0,
+                      std::vector<Dim> interior = {});
 
 }  // namespace thalweg
