@@ -7,6 +7,7 @@
 #include <numbers>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/tensor.h"
@@ -120,7 +121,15 @@ BlockFunction any_number(std::string_view op) {
     if constexpr (whole_number<T>) return static_cast<T>((x > 0 ? 1 : 0) - (x < 0 ? 1 : 0));
     else return x == 0 || is_nan(x) ? x : std::copysign(T{1}, x);
   });
-  if (op == "relu") return one<T, T>([](T x, const double*) { return x < 0 ? T{0} : x; });
+  if (op == "relu") return one<T, T>([](T x, const double*) { return x <= 0 ? T{0} : x; });
+  if (op == "mul_no_nan") return two<T, T>([](T a, T b) {
+    if constexpr (whole_number<T>) return wrapped(a, b, [](auto x, auto y) { return x * y; });
+    else return a == 0 ? T{0} : a * b;
+  });
+  if (op == "floor") return one<T, T>([](T x, const double*) {
+    if constexpr (whole_number<T>) return x;
+    else return std::floor(x);
+  });
   if (op == "clip") return one<T, T>([](T x, const double* p) {
     const auto value = static_cast<double>(x);
     return value < p[0] ? static_cast<T>(p[0]) : value > p[1] ? static_cast<T>(p[1]) : x;
@@ -153,8 +162,8 @@ BlockFunction of_double(std::string_view op) {
   if (op == "softplus") return one<D, D>([](D x, const D*) {
     return (x > 0 ? x : 0) + std::log1p(std::exp(-std::fabs(x))) + (std::isnan(x) ? x : 0);
   });
-  if (op == "leaky_relu") return one<D, D>([](D x, const D* p) { return x < 0 ? p[0] * x : x; });
-  if (op == "elu") return one<D, D>([](D x, const D* p) { return x < 0 ? p[0] * std::expm1(x) : x; });
+  if (op == "leaky_relu") return one<D, D>([](D x, const D* p) { return x > 0 ? x : p[0] * x; });
+  if (op == "elu") return one<D, D>([](D x, const D* p) { return x > 0 ? x : p[0] * std::expm1(x); });
   if (op == "gelu") return one<D, D>([](D x, const D*) {
     return x < -40 ? -0.0 : 0.5 * x * std::erfc(-x * (std::numbers::sqrt2 / 2));
   });
@@ -192,6 +201,8 @@ void choose(const BlockCall& c) {
 template <class T, class F>
 T whole_of(F x) {
   if constexpr (whole_number<F>) {
+    if (std::cmp_less(x, std::numeric_limits<T>::min())) return std::numeric_limits<T>::min();
+    if (std::cmp_greater(x, std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
     return static_cast<T>(x);
   } else {
     constexpr F low = static_cast<F>(std::numeric_limits<T>::min());
@@ -253,8 +264,27 @@ std::array<double, 2> numbers_of(const Node& node) {
   return {};
 }
 
+BlockFunction logic(std::string_view op) {
+  using B = std::uint8_t;
+  if (op == "logical_and") return two<B, B>([](B a, B b) { return a != 0 && b != 0; });
+  if (op == "logical_or") return two<B, B>([](B a, B b) { return a != 0 || b != 0; });
+  if (op == "logical_not") return one<B, B>([](B x, const double*) { return x == 0; });
+  return nullptr;
+}
+
+BlockFunction finiteness(DType cell) {
+  return for_cell(cell, [](auto example) {
+    using T = decltype(example);
+    return one<std::uint8_t, T>([](T x, const double*) {
+      if constexpr (whole_number<T>) return true;
+      else return std::isfinite(x);
+    });
+  });
+}
+
 BlockFunction arithmetic(std::string_view name, DType cell) {
-  if (cell == DType::f32) return simd_block(name);
+  if (cell == DType::f32)
+    if (const BlockFunction f = simd_block(name)) return f;
   if (cell == DType::f64)
     if (const BlockFunction f = of_double(name)) return f;
   return for_cell(cell, [&](auto example) { return any_number<decltype(example)>(name); });
@@ -268,15 +298,17 @@ PointwiseBlock pointwise_block(const Node& node, std::span<const DType> in, DTyp
   const DType cell = cell_of(in.back());
   if (op == "cast")
     return {for_cell(cell, [&](auto example) { return cast_from<decltype(example)>(out); })};
-  if (is_one_of(op, {"broadcast", "stop_gradient"}) && in.size() == 1)
+  if (is_one_of(op, {"broadcast", "stop_gradient", "by_mode"}))
     return {for_cell(cell, [](auto example) -> BlockFunction { return copy<decltype(example)>; })};
   if (op == "select" && in.size() == 3)
     return {for_cell(cell, [](auto example) -> BlockFunction { return choose<decltype(example)>; })};
   if (op == "compare") {
-    const std::string_view kind = node.attrs.text("op");
+    const std::string_view kind = node.attrs.text("mode");
     return {for_cell(cell, [&](auto example) { return comparison<decltype(example)>(kind); })};
   }
-  if (out == DType::boolean || in.size() > 2) return {};
+  if (op == "is_finite") return {finiteness(cell)};
+  if (out == DType::boolean) return {logic(op)};
+  if (in.size() > 2) return {};
   if (std::any_of(in.begin(), in.end(), [&](DType d) { return d != out; })) return {};
   const BlockFunction function = arithmetic(function_name(node), cell);
   return function == nullptr ? PointwiseBlock{} : PointwiseBlock{function, numbers_of(node)};

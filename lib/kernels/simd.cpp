@@ -40,7 +40,14 @@ struct Single {
 struct Wide {
   using Tag = D64;
   static HWY_INLINE V64 load(const float* p) { return hn::PromoteTo(D64(), hn::LoadU(Half32(), p)); }
-  static HWY_INLINE void store(V64 v, float* p) { hn::StoreU(hn::DemoteTo(Half32(), v), Half32(), p); }
+  static HWY_INLINE void store(V64 v, float* p) {
+#if HWY_TARGET == HWY_SCALAR
+    // Highway's own conversion turns infinities into the largest float here.
+    *p = static_cast<float>(hn::GetLane(v));
+#else
+    hn::StoreU(hn::DemoteTo(Half32(), v), Half32(), p);
+#endif
+  }
 };
 
 /// Whole vectors only: `n` is a multiple of the lanes. Not inlined, so that rest and body run the same instructions.
@@ -111,7 +118,7 @@ THALWEG_FUNCTION(GeluTanh, gelu_tanh(d, x))
 THALWEG_FUNCTION(Silu, silu(d, x))
 THALWEG_FUNCTION(Softplus, softplus(d, x))
 // Written so that NaN comes through.
-THALWEG_FUNCTION(Relu, hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x))
+THALWEG_FUNCTION(Relu, hn::IfThenElse(hn::Le(x, hn::Zero(d)), hn::Zero(d), x))
 THALWEG_FUNCTION(Sign, hn::IfThenElse(hn::Or(hn::Eq(x, hn::Zero(d)), hn::IsNaN(x)), x, hn::CopySign(hn::Set(d, 1.0f), x)))
 #undef THALWEG_FUNCTION
 
@@ -119,14 +126,14 @@ struct LeakyRelu {
   V32 slope;
   HWY_INLINE LeakyRelu(D32 d, const double* p) : slope(hn::Set(d, static_cast<float>(p[0]))) {}
   HWY_INLINE V32 operator()(D32 d, V32 x) const {
-    return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(x, slope), x);
+    return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(x, slope));
   }
 };
 struct Elu {
   V64 alpha;
   HWY_INLINE Elu(D64 d, const double* p) : alpha(hn::Set(d, p[0])) {}
   HWY_INLINE V64 operator()(D64 d, V64 x) const {
-    return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(alpha, expm1(d, x)), x);
+    return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(alpha, expm1(d, x)));
   }
 };
 struct Clip {
@@ -154,6 +161,7 @@ THALWEG_FUNCTION(Quotient, hn::Div(a, b))
 THALWEG_FUNCTION(Larger, hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b))
 THALWEG_FUNCTION(Smaller, hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b))
 THALWEG_FUNCTION(Power, pow(d, a, b))
+THALWEG_FUNCTION(ProductWithoutNaN, hn::IfThenZeroElse(hn::Eq(a, hn::Zero(d)), hn::Mul(a, b)))
 #undef THALWEG_FUNCTION
 
 constexpr NamedBlock blocks[] = {
@@ -164,6 +172,7 @@ constexpr NamedBlock blocks[] = {
     {"max", binary<Single, Larger>},
     {"min", binary<Single, Smaller>},
     {"pow", binary<Wide, Power>},
+    {"mul_no_nan", binary<Single, ProductWithoutNaN>},
     {"neg", unary<Single, Negate>},
     {"abs", unary<Single, Absolute>},
     {"square", unary<Single, Square>},
@@ -246,7 +255,7 @@ HWY_NOINLINE void exp_sum16(const float* x, float shift, float* out, double* lan
   const V64 from = hn::Set(d, static_cast<double>(shift));
   for (std::size_t i = 0; i < sum_lanes; i += hn::Lanes(d)) {
     const V64 e = exp(d, hn::Sub(Wide::load(x + i), from));
-    Wide::store(e, out + i);
+    if (out != nullptr) Wide::store(e, out + i);
     hn::StoreU(hn::Add(hn::LoadU(d, lane + i), e), d, lane + i);
   }
 }
@@ -254,14 +263,14 @@ HWY_NOINLINE void exp_sum16(const float* x, float shift, float* out, double* lan
 double exp_sum_f32(const float* x, float shift, float* out, std::size_t n) {
   double lane[sum_lanes] = {};
   const std::size_t body = n - n % sum_lanes;
-  for (std::size_t i = 0; i < body; i += sum_lanes) exp_sum16(x + i, shift, out + i, lane);
+  for (std::size_t i = 0; i < body; i += sum_lanes) exp_sum16(x + i, shift, out == nullptr ? nullptr : out + i, lane);
   if (body < n) {
     float in[sum_lanes], result[sum_lanes];
     // exp of minus infinity: adds less than any f32 has bits for.
     std::fill(in, in + sum_lanes, -std::numeric_limits<float>::infinity());
     std::copy_n(x + body, n - body, in);
     exp_sum16(in, shift, result, lane);
-    std::copy_n(result, n - body, out + body);
+    if (out != nullptr) std::copy_n(result, n - body, out + body);
   }
   return tree(lane);
 }

@@ -56,7 +56,7 @@ struct SimdTable {
   void (*add_f32)(const float* x, double* total, std::size_t n);
   /// The largest element; NaN if there is one.
   float (*max_f32)(const float* x, std::size_t n);
-  /// out[i] = exp(x[i] - shift); their sum in double, in the order of sum_f32. out may be x.
+  /// out[i] = exp(x[i] - shift); their sum in double, in the order of sum_f32. out may be x, or null.
   double (*exp_sum_f32)(const float* x, float shift, float* out, std::size_t n);
 };
 /// The table of the best instruction set that this machine has.

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+
+#include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/sums.h"
+
+namespace thalweg {
+namespace {
+
+/// Rows and channels of a batch norm (channels last).
+struct Batch {
+  std::size_t rows, channels;
+  RowChunks chunks;
+  double eps, share;
+  explicit Batch(const KernelRequest& r)
+      : rows(count(r.in[0].elements()) / count(r.in[0].shape.back())), channels(count(r.in[0].shape.back())),
+        chunks(rows, channels), eps(r.node.attrs.real("eps")), share(1.0 / static_cast<double>(rows)) {}
+};
+
+/// Calls f(row) for every row, cut among the threads.
+template <class F>
+void each_row(int threads, std::size_t rows, std::size_t length, F f) {
+  parallel_for(threads, rows, grain_of(length * 2), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; ++row) f(row);
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> batch_training(const KernelRequest& request) {
+  const Batch b(request);
+  const int threads = request.threads;
+  const std::size_t c = b.channels;
+  // The mean in front, sums behind it.
+  const std::size_t room_bytes = c * sizeof(double) + b.chunks.room_bytes(c);
+  return kernel_of("batch_norm_training", room_bytes, [=](const void* const* in, void* const* out, void* scratch) {
+    const T *x = input<T>(in, 0), *gamma = input<T>(in, 1), *beta = input<T>(in, 2);
+    auto* mean = static_cast<double*>(scratch);
+    double* sums = mean + c;
+    b.chunks.add_up(threads, c, sums, [&](std::size_t begin, std::size_t end, double* total) {
+      for (std::size_t row = begin; row < end; ++row)
+        for (std::size_t k = 0; k < c; ++k) total[k] += static_cast<double>(x[row * c + k]);
+    });
+    for (std::size_t k = 0; k < c; ++k) mean[k] = sums[k] * b.share;
+    b.chunks.add_up(threads, c, sums, [&](std::size_t begin, std::size_t end, double* total) {
+      for (std::size_t row = begin; row < end; ++row)
+        for (std::size_t k = 0; k < c; ++k) {
+          const double distance = static_cast<double>(x[row * c + k]) - mean[k];
+          total[k] += distance * distance;
+        }
+    });
+    for (std::size_t k = 0; k < c; ++k) {
+      const double variance = sums[k] * b.share;
+      output<T>(out, 1)[k] = static_cast<T>(mean[k]);
+      output<T>(out, 2)[k] = static_cast<T>(variance);
+      sums[k] = static_cast<double>(gamma[k]) / std::sqrt(variance + b.eps);
+    }
+    T* y = output<T>(out);
+    each_row(threads, b.rows, c, [&](std::size_t row) {
+      for (std::size_t k = 0; k < c; ++k)
+        y[row * c + k] = static_cast<T>((static_cast<double>(x[row * c + k]) - mean[k]) * sums[k] +
+                                        static_cast<double>(beta[k]));
+    });
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> batch_inference(const KernelRequest& request) {
+  const Batch b(request);
+  const int threads = request.threads;
+  const std::size_t c = b.channels;
+  return kernel_of("batch_norm_inference", c * sizeof(double),
+                   [=](const void* const* in, void* const* out, void* scratch) {
+    const T *x = input<T>(in, 0), *beta = input<T>(in, 2), *mean = input<T>(in, 3);
+    auto* scale = static_cast<double*>(scratch);
+    for (std::size_t k = 0; k < c; ++k)
+      scale[k] = static_cast<double>(input<T>(in, 1)[k]) / std::sqrt(static_cast<double>(input<T>(in, 4)[k]) + b.eps);
+    T* y = output<T>(out);
+    each_row(threads, b.rows, c, [&](std::size_t row) {
+      for (std::size_t k = 0; k < c; ++k)
+        y[row * c + k] = static_cast<T>((static_cast<double>(x[row * c + k]) - static_cast<double>(mean[k])) * scale[k] +
+                                        static_cast<double>(beta[k]));
+    });
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> batch_backward(const KernelRequest& request) {
+  const Batch b(request);
+  const int threads = request.threads;
+  const std::size_t c = b.channels;
+  const std::size_t room_bytes = c * sizeof(double) + b.chunks.room_bytes(2 * c);
+  return kernel_of("batch_norm_backward", room_bytes, [=](const void* const* in, void* const* out, void* scratch) {
+    const T *x = input<T>(in, 0), *gamma = input<T>(in, 1), *mean = input<T>(in, 2), *dy = input<T>(in, 4);
+    auto* r = static_cast<double*>(scratch);
+    double* sums = r + c;
+    for (std::size_t k = 0; k < c; ++k) r[k] = 1 / std::sqrt(static_cast<double>(input<T>(in, 3)[k]) + b.eps);
+    b.chunks.add_up(threads, 2 * c, sums, [&](std::size_t begin, std::size_t end, double* total) {
+      for (std::size_t row = begin; row < end; ++row)
+        for (std::size_t k = 0; k < c; ++k) {
+          const auto g = static_cast<double>(dy[row * c + k]);
+          total[k] += g * ((static_cast<double>(x[row * c + k]) - static_cast<double>(mean[k])) * r[k]);
+          total[c + k] += g;
+        }
+    });
+    for (std::size_t k = 0; k < c; ++k) {
+      output<T>(out, 1)[k] = static_cast<T>(sums[k]);
+      output<T>(out, 2)[k] = static_cast<T>(sums[c + k]);
+    }
+    T* dx = output<T>(out);
+    each_row(threads, b.rows, c, [&](std::size_t row) {
+      for (std::size_t k = 0; k < c; ++k) {
+        const double u = (static_cast<double>(x[row * c + k]) - static_cast<double>(mean[k])) * r[k];
+        const double g = static_cast<double>(dy[row * c + k]) - sums[c + k] * b.share - u * (sums[k] * b.share);
+        dx[row * c + k] = static_cast<T>(static_cast<double>(gamma[k]) * r[k] * g);
+      }
+    });
+  });
+}
+
+struct Moments {
+  double mean, r;
+};
+template <class T>
+Moments moments(const T* x, std::size_t n, double eps) {
+  const double share = 1.0 / static_cast<double>(n);
+  const double mean = share * sum_of(n, [&](std::size_t i) { return static_cast<double>(x[i]); });
+  const double variance = share * sum_of(n, [&](std::size_t i) {
+    const double distance = static_cast<double>(x[i]) - mean;
+    return distance * distance;
+  });
+  return {mean, 1 / std::sqrt(variance + eps)};
+}
+
+template <class T>
+std::unique_ptr<Kernel> layer_forward(const KernelRequest& request) {
+  const std::size_t n = count(request.in[1].elements()), rows = count(request.in[0].elements()) / n;
+  const double eps = request.node.attrs.real("eps");
+  const int threads = request.threads;
+  return kernel_of("layer_norm", 0, [=](const void* const* in, void* const* out, void*) {
+    const T *gamma = input<T>(in, 1), *beta = input<T>(in, 2);
+    each_row(threads, rows, n, [&](std::size_t row) {
+      const T* x = input<T>(in, 0) + row * n;
+      T* y = output<T>(out) + row * n;
+      const Moments m = moments(x, n, eps);
+      for (std::size_t k = 0; k < n; ++k)
+        y[k] = static_cast<T>((static_cast<double>(x[k]) - m.mean) * m.r * static_cast<double>(gamma[k]) +
+                              static_cast<double>(beta[k]));
+    });
+  });
+}
+
+/// dx of one row; adds the row's part of dgamma and dbeta.
+template <class T>
+void layer_back_row(const T* x, const T* gamma, const T* dy, std::size_t n, double eps, T* dx, double* dgamma,
+                    double* dbeta) {
+  const Moments m = moments(x, n, eps);
+  const double share = 1.0 / static_cast<double>(n);
+  const auto u = [&](std::size_t k) { return (static_cast<double>(x[k]) - m.mean) * m.r; };
+  const auto g = [&](std::size_t k) { return static_cast<double>(dy[k]) * static_cast<double>(gamma[k]); };
+  const double g_mean = share * sum_of(n, g);
+  const double gu_mean = share * sum_of(n, [&](std::size_t k) { return g(k) * u(k); });
+  for (std::size_t k = 0; k < n; ++k) {
+    dgamma[k] += static_cast<double>(dy[k]) * u(k);
+    dbeta[k] += static_cast<double>(dy[k]);
+    dx[k] = static_cast<T>(m.r * (g(k) - g_mean - u(k) * gu_mean));
+  }
+}
+
+template <class T>
+std::unique_ptr<Kernel> layer_backward(const KernelRequest& request) {
+  const std::size_t n = count(request.in[1].elements()), rows = count(request.in[0].elements()) / n;
+  const double eps = request.node.attrs.real("eps");
+  const int threads = request.threads;
+  const RowChunks chunks(rows, n);
+  return kernel_of("layer_norm_backward", chunks.room_bytes(2 * n),
+                   [=](const void* const* in, void* const* out, void* scratch) {
+    auto* sums = static_cast<double*>(scratch);
+    chunks.add_up(threads, 2 * n, sums, [&](std::size_t begin, std::size_t end, double* total) {
+      for (std::size_t row = begin; row < end; ++row)
+        layer_back_row(input<T>(in, 0) + row * n, input<T>(in, 1), input<T>(in, 2) + row * n, n, eps,
+                       output<T>(out) + row * n, total, total + n);
+    });
+    for (std::size_t k = 0; k < n; ++k) {
+      output<T>(out, 1)[k] = static_cast<T>(sums[k]);
+      output<T>(out, 2)[k] = static_cast<T>(sums[n + k]);
+    }
+  });
+}
+
+#define THALWEG_MAKER(op, function)                                                                           \
+  {op, [](const KernelRequest& r) {                                                                           \
+     return for_float(r.out[0].dtype, [&](auto t) { return function<decltype(t)>(r); });                      \
+   }}
+constexpr NamedMaker makers[] = {
+    THALWEG_MAKER("batch_norm_training", batch_training), THALWEG_MAKER("batch_norm_inference", batch_inference),
+    THALWEG_MAKER("batch_norm_backward", batch_backward), THALWEG_MAKER("layer_norm", layer_forward),
+    THALWEG_MAKER("layer_norm_backward", layer_backward)};
+#undef THALWEG_MAKER
+
+}  // namespace
+
+std::span<const NamedMaker> norm_makers() { return makers; }
+
+}  // namespace thalweg

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+
+#include "thalweg/lib/kernels/makers.h"
+#include "thalweg/ops/pool.h"
+
+namespace thalweg {
+namespace {
+
+/// Channels that are looked at together.
+constexpr std::size_t lot = 64;
+
+struct Sizes {
+  PoolGeometry g;
+  std::size_t samples, channels;
+  bool whole_window;  ///< averages divide by the whole window, padding included
+
+  Sizes(const Attrs& attrs, const Shape& x, bool include_pad)
+      : g(pool_geometry(attrs, x)), samples(count(x[0])), channels(count(x[3])), whole_window(include_pad) {}
+  std::size_t x(std::size_t sample, Dim row, Dim column) const {
+    return ((sample * count(g.in[0]) + count(row)) * count(g.in[1]) + count(column)) * channels;
+  }
+  std::size_t y(std::size_t sample, Dim row, Dim column) const {
+    return ((sample * count(g.out[0]) + count(row)) * count(g.out[1]) + count(column)) * channels;
+  }
+  std::size_t lots() const { return (channels + lot - 1) / lot; }
+};
+
+/// The part of a window that lies in the input.
+struct Window {
+  Dim top, bottom, left, right;  ///< [top, bottom) x [left, right)
+  Window(const PoolGeometry& g, Dim row, Dim column)
+      : top(std::max<Dim>(0, g.position(0, row, 0))), bottom(std::min(g.in[0], g.position(0, row, g.size[0]))),
+        left(std::max<Dim>(0, g.position(1, column, 0))), right(std::min(g.in[1], g.position(1, column, g.size[1]))) {}
+  template <class F>
+  void each(F f) const {
+    for (Dim row = top; row < bottom; ++row)
+      for (Dim column = left; column < right; ++column) f(row, column);
+  }
+};
+
+/// Calls f(sample, row, column, first channel, channels) for the windows that one thread owns: lots of channels of a
+/// sample, so that windows which overlap stay with one thread.
+template <class F>
+void each_window(const Sizes& s, int threads, F f) {
+  const std::size_t work = count(s.g.out[0] * s.g.out[1] * s.g.size[0] * s.g.size[1]) * std::min(lot, s.channels);
+  parallel_for(threads, s.samples * s.lots(), grain_of(work), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t task = begin; task < end; ++task) {
+      const std::size_t first = task % s.lots() * lot;
+      for (Dim row = 0; row < s.g.out[0]; ++row)
+        for (Dim column = 0; column < s.g.out[1]; ++column)
+          f(task / s.lots(), row, column, first, std::min(lot, s.channels - first));
+    }
+  });
+}
+
+/// Where the largest of a window lies for each channel of a lot: the first of equals, the first NaN.
+template <class T>
+struct Largest {
+  std::array<T, lot> value;
+  std::array<std::size_t, lot> at;
+
+  Largest(const Sizes& s, const Window& window, const T* x, std::size_t sample, std::size_t first, std::size_t n) {
+    bool start = true;
+    window.each([&](Dim row, Dim column) {
+      const std::size_t from = s.x(sample, row, column) + first;
+      for (std::size_t c = 0; c < n; ++c) {
+        const T candidate = x[from + c];
+        if (start || candidate > value[c] || (candidate != candidate && value[c] == value[c])) {
+          value[c] = candidate;
+          at[c] = from + c;
+        }
+      }
+      start = false;
+    });
+  }
+};
+
+template <class T>
+std::unique_ptr<Kernel> max_forward(const KernelRequest& request) {
+  const Sizes s(request.node.attrs, request.in[0].shape, false);
+  const int threads = request.threads;
+  return kernel_of("max_pool", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
+      const T* x = input<T>(in, 0);
+      T* y = output<T>(out) + s.y(sample, row, column) + first;
+      const Window window(s.g, row, column);
+      bool start = true;
+      window.each([&](Dim r, Dim c) {
+        const T* from = x + s.x(sample, r, c) + first;
+        if (start) std::copy_n(from, n, y);
+        // Once y is NaN no comparison is true any more, and it stays.
+        else
+          for (std::size_t k = 0; k < n; ++k) y[k] = from[k] > y[k] || from[k] != from[k] ? from[k] : y[k];
+        start = false;
+      });
+    });
+  });
+}
+
+template <class T>
+void clear(const Sizes& s, int threads, T* dx) {
+  const std::size_t all = s.samples * count(s.g.in[0] * s.g.in[1]) * s.channels;
+  parallel_for(threads, all, grain_of(1),
+               [&](std::size_t begin, std::size_t end, std::size_t) { std::fill(dx + begin, dx + end, T{0}); });
+}
+
+template <class T>
+std::unique_ptr<Kernel> max_backward(const KernelRequest& request) {
+  const Sizes s(request.node.attrs, request.in[0].shape, false);
+  const int threads = request.threads;
+  return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    T* dx = output<T>(out);
+    clear(s, threads, dx);
+    each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
+      const Largest<T> largest(s, Window(s.g, row, column), input<T>(in, 0), sample, first, n);
+      const T* dy = input<T>(in, 1) + s.y(sample, row, column) + first;
+      for (std::size_t c = 0; c < n; ++c) dx[largest.at[c]] += dy[c];
+    });
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> max_pick(const KernelRequest& request) {
+  const Sizes s(request.node.attrs, request.in[0].shape, false);
+  const int threads = request.threads;
+  return kernel_of("max_pool_pick", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
+      const Largest<T> largest(s, Window(s.g, row, column), input<T>(in, 0), sample, first, n);
+      T* y = output<T>(out) + s.y(sample, row, column) + first;
+      for (std::size_t c = 0; c < n; ++c) y[c] = input<T>(in, 1)[largest.at[c]];
+    });
+  });
+}
+
+double share(const Sizes& s, const Window& w) {
+  const Dim size = s.whole_window ? s.g.size[0] * s.g.size[1] : (w.bottom - w.top) * (w.right - w.left);
+  return 1.0 / static_cast<double>(size);
+}
+
+template <class T>
+std::unique_ptr<Kernel> avg_forward(const KernelRequest& request) {
+  const Sizes s(request.node.attrs, request.in[0].shape, request.node.attrs.flag("count_include_pad"));
+  const int threads = request.threads;
+  return kernel_of("avg_pool", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
+      const Window window(s.g, row, column);
+      std::array<double, lot> total{};
+      window.each([&](Dim r, Dim c) {
+        const T* from = input<T>(in, 0) + s.x(sample, r, c) + first;
+        for (std::size_t k = 0; k < n; ++k) total[k] += static_cast<double>(from[k]);
+      });
+      const double part = share(s, window);
+      T* y = output<T>(out) + s.y(sample, row, column) + first;
+      for (std::size_t k = 0; k < n; ++k) y[k] = static_cast<T>(total[k] * part);
+    });
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> avg_backward(const KernelRequest& request) {
+  const Sizes s(request.node.attrs, request.out[0].shape, request.node.attrs.flag("count_include_pad"));
+  const int threads = request.threads;
+  return kernel_of("avg_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    T* dx = output<T>(out);
+    clear(s, threads, dx);
+    each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
+      const Window window(s.g, row, column);
+      const auto part = static_cast<T>(share(s, window));
+      const T* dy = input<T>(in, 0) + s.y(sample, row, column) + first;
+      window.each([&](Dim r, Dim c) {
+        T* to = dx + s.x(sample, r, c) + first;
+        for (std::size_t k = 0; k < n; ++k) to[k] += dy[k] * part;
+      });
+    });
+  });
+}
+
+#define THALWEG_MAKER(op, function)                                                                           \
+  {op, [](const KernelRequest& r) {                                                                           \
+     return for_float(r.out[0].dtype, [&](auto t) { return function<decltype(t)>(r); });                      \
+   }}
+constexpr NamedMaker makers[] = {
+    THALWEG_MAKER("max_pool", max_forward), THALWEG_MAKER("max_pool_backward", max_backward),
+    THALWEG_MAKER("max_pool_pick", max_pick), THALWEG_MAKER("avg_pool", avg_forward),
+    THALWEG_MAKER("avg_pool_backward", avg_backward)};
+#undef THALWEG_MAKER
+
+}  // namespace
+
+std::span<const NamedMaker> pooling_makers() { return makers; }
+
+}  // namespace thalweg

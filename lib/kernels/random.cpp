@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random numbers: element k of step s is a function of (k, s, seed, key), so threads and blocks cannot matter.
+#include <algorithm>
+#include <array>
+
+#include "thalweg/graph/philox.h"
+#include "thalweg/lib/base/tensor.h"
+#include "thalweg/lib/kernels/makers.h"
+
+namespace thalweg {
+namespace {
+
+/// Fills the result with draw(words of the element), rounded to the dtype once.
+template <class F>
+std::unique_ptr<Kernel> drawn(const KernelRequest& request, std::string_view name, F draw) {
+  constexpr std::size_t block = 256;
+  const PhiloxKey key = philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
+                                   static_cast<std::uint64_t>(request.node.attrs.integer("key")));
+  const DType dtype = request.out[0].dtype;
+  const std::size_t elements = count(request.out[0].elements());
+  const int threads = request.threads;
+  return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
+    const auto step = static_cast<std::uint64_t>(*input<std::int64_t>(in, 0));
+    parallel_for(threads, elements, grain_of(16), [&](std::size_t begin, std::size_t end, std::size_t) {
+      std::array<double, block> numbers;
+      for (std::size_t first = begin; first < end; first += block) {
+        const std::size_t n = std::min(block, end - first);
+        for (std::size_t i = 0; i < n; ++i) numbers[i] = draw(philox(philox_counter(first + i, step), key));
+        store_numbers(dtype, std::span(numbers.data(), n), output<std::byte>(out) + first * size_of(dtype));
+      }
+    });
+  });
+}
+
+std::unique_ptr<Kernel> uniform_kernel(const KernelRequest& r) {
+  const double low = r.node.attrs.real("low"), high = r.node.attrs.real("high");
+  return drawn(r, "random_uniform", [=](const PhiloxCounter& w) { return low + (high - low) * uniform24(w[0]); });
+}
+std::unique_ptr<Kernel> normal_kernel(const KernelRequest& r) {
+  const double mean = r.node.attrs.real("mean"), stddev = r.node.attrs.real("stddev");
+  return drawn(r, "random_normal", [=](const PhiloxCounter& w) { return mean + stddev * normal_of(w[0], w[1]); });
+}
+std::unique_ptr<Kernel> bernoulli_kernel(const KernelRequest& r) {
+  const double p = r.node.attrs.real("p");
+  return drawn(r, "bernoulli", [=](const PhiloxCounter& w) { return uniform24(w[0]) < p ? 1.0 : 0.0; });
+}
+
+constexpr NamedMaker makers[] = {{"random_uniform", uniform_kernel},
+                                 {"random_normal", normal_kernel},
+                                 {"bernoulli", bernoulli_kernel}};
+
+}  // namespace
+
+std::span<const NamedMaker> random_makers() { return makers; }
+
+}  // namespace thalweg
