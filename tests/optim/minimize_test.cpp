@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/optim/minimize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "thalweg/graph/opdef.h"
+#include "thalweg/graph/print.h"
+#include "thalweg/optim/adam.h"
+#include "thalweg/optim/sgd.h"
+#include "trajectory.h"
+
+namespace thalweg {
+namespace {
+
+using testing::error_of;
+using testing::near;
+
+std::size_t count(const Graph& g, Origin origin, std::string_view op = {}) {
+  std::size_t n = 0;
+  for (NodeId id = 0; id < g.size(); ++id)
+    n += g.node(id).origin == origin && (op.empty() || g.node(id).op->name == op) ? 1 : 0;
+  return n;
+}
+
+/// A kernel and a bias: loss Σ (x·w + b)².
+struct Net {
+  Graph graph{"net"};
+  Value x = input(graph, "x", f32(4, 1));
+  Value w = variable(graph, "w", f32(1, 3), filled(0.5));
+  Value b = variable(graph, "b", f32(3), zeros());
+  Value loss = sum(square(x * w + b));
+};
+
+TEST(Minimize, MakesTheWholeStepAGraph) {
+  Net n;
+  const Minimized m = minimize(n.loss, Adam{.rate = exponential_decay(0.1, 0.5, 10)},
+                               {.penalty = l2(0.01), .clip = by_global_norm(1)});
+  ASSERT_EQ(m.variables.size(), 2u);
+  EXPECT_EQ(m.variables[0], n.w);
+  EXPECT_EQ(m.variables[1], n.b);
+  EXPECT_EQ(m.rate.type(), f64());
+  EXPECT_EQ(m.loss.type(), f32());
+  EXPECT_FALSE(m.loss == n.loss);
+  for (const Origin origin :
+       {Origin::forward, Origin::backward, Origin::regularizer, Origin::clip, Origin::schedule, Origin::optimizer})
+    EXPECT_GT(count(n.graph, origin), 0u) << to_string(origin);
+
+  std::vector<std::string> updated;
+  for (const Graph::Update& u : n.graph.updates()) updated.push_back(n.graph.node(u.variable.node).name);
+  std::sort(updated.begin(), updated.end());
+  EXPECT_EQ(updated, (std::vector<std::string>{"adam/m/b", "adam/m/w", "adam/v/b", "adam/v/w", "b", "step", "w"}));
+  for (const char* slot : {"adam/m/w", "adam/v/b"}) {
+    EXPECT_FALSE(n.graph.find(slot).node().attrs.flag("trainable"));
+    EXPECT_EQ(n.graph.find(slot).dtype(), DType::f32);
+  }
+  for (NodeId id = 0; id < n.graph.size(); ++id)
+    EXPECT_EQ(to_string(n.graph.node(id).loc).rfind("minimize_test.cpp:", 0), 0u) << print(n.graph);
+}
+
+TEST(Minimize, ComputesWhatVariablesShareOnce) {
+  Net n;
+  minimize(n.loss, Adam{});
+  // The bias corrections, the step in double, and its way back to f32: one each for both variables.
+  EXPECT_EQ(count(n.graph, Origin::optimizer, "expm1"), 2u);
+  EXPECT_EQ(count(n.graph, Origin::optimizer, "cast"), 2u);
+  // For each of two variables: 3 + 4 for the moments and 5 for the update.
+  for (const auto& [op, times] : std::vector<std::pair<std::string, std::size_t>>{{"square", 2}, {"div", 3}})
+    EXPECT_EQ(count(n.graph, Origin::optimizer, op), times) << op << "\n" << print(n.graph);
+}
+
+TEST(Minimize, PlainDescentOfF32NeedsNoCast) {
+  Net n;
+  minimize(n.loss, Sgd{.rate = 0.1});
+  EXPECT_EQ(count(n.graph, Origin::optimizer, "cast"), 0u) << print(n.graph);
+  EXPECT_EQ(count(n.graph, Origin::schedule, "cast"), 0u) << print(n.graph);
+}
+
+TEST(Minimize, PenalizesKernelsAndNotBiases) {
+  Net n;
+  const Minimized m = minimize(n.loss, Sgd{}, {.penalty = l2(0.1)});
+  n.graph.output("penalty", m.penalty);
+  n.graph.output("loss", m.loss);
+  n.graph.output("data", n.loss);
+  Interpreter run(n.graph);
+  run.set("x", {Shape{4, 1}, std::vector<double>{1, 2, 3, 4}});
+  run.set("b", {Shape{3}, std::vector<double>{1, 1, 1}});
+  run.evaluate();
+  EXPECT_PRED3(near, run.output("penalty")[0], 0.1 * 3 * 0.25, 1e-12);
+  EXPECT_PRED3(near, run.output("loss")[0], run.output("data")[0] + 0.075, 1e-12);
+}
+
+TEST(Minimize, PenalizesWhatItIsToldTo) {
+  Net n;
+  const Minimized m = minimize(n.loss, Sgd{}, {.penalty = l1(0.1), .penalize = [](const Value& v) {
+                                                 return v.node().name == "b";
+                                               }});
+  n.graph.output("penalty", m.penalty);
+  Interpreter run(n.graph);
+  run.set("x", {Shape{4, 1}, std::vector<double>{1, 2, 3, 4}});
+  run.set("b", {Shape{3}, std::vector<double>{1, -1, 2}});
+  run.evaluate();
+  EXPECT_PRED3(near, run.output("penalty")[0], 0.4, 1e-12);
+}
+
+TEST(Minimize, LeavesOtherVariablesAlone) {
+  Net n;
+  minimize(n.loss, Sgd{}, {.variables = {n.b}});
+  ASSERT_EQ(n.graph.updates().size(), 2u);
+  EXPECT_EQ(n.graph.updates()[0].variable, n.b.id());
+
+  Graph g("frozen");
+  const Value w = variable(g, "w", f32(2), zeros()), v = variable(g, "v", f32(2), zeros());
+  variable(g, "unused", f32(2), zeros());
+  const Value fixed = variable(g, "fixed", f32(2), zeros(), {.trainable = false});
+  const Minimized m = minimize(sum(w * fixed + stop_gradient(v)), Sgd{});
+  ASSERT_EQ(m.variables.size(), 1u);
+  EXPECT_EQ(m.variables[0], w);
+}
+
+TEST(Minimize, TwoLossesOfOneGraphCountOneStep) {
+  Graph g("two");
+  const Value w = variable(g, "w", f64(), filled(1)), v = variable(g, "v", f64(), filled(1));
+  minimize(square(w), Sgd{.rate = 0.25}, {.variables = {w}});
+  minimize(square(v - w), Adam{.rate = 0.5}, {.variables = {v}});
+  Interpreter run(g);
+  run.step();
+  run.step();
+  EXPECT_EQ(run.variable("step")[0], 2);
+  EXPECT_PRED3(near, run.variable("w")[0], 0.25, 1e-15);
+}
+
+TEST(Minimize, ConvergesOnAQuadratic) {
+  for (const Optimizer& optimizer : {Optimizer(Sgd{.rate = 0.1, .momentum = 0.5}), Optimizer(Adam{.rate = 0.1})}) {
+    Graph g("bowl");
+    const Value w = variable(g, "w", f64(2), filled(3));
+    const Value target = constant(g, {1, -2}, f64(2));
+    minimize(sum(square(w - target)), optimizer);
+    Interpreter run(g);
+    for (int i = 0; i < 500; ++i) run.step();
+    EXPECT_NEAR(run.variable("w")[0], 1, 1e-3);
+    EXPECT_NEAR(run.variable("w")[1], -2, 1e-3);
+  }
+}
+
+// ---- what is refused, in the words that a user reads
+
+/// "minimize_test.cpp:LINE: text" and nothing else on the first line.
+void expect_error(const std::string& text, const std::string& error) {
+  const std::string first = error.substr(0, error.find('\n'));
+  EXPECT_EQ(first.rfind("minimize_test.cpp:", 0), 0u) << error;
+  EXPECT_EQ(first.substr(std::min(first.size(), first.find(' ') + 1)), text) << error;
+}
+
+TEST(Minimize, RefusesALossThatCannotBeMinimized) {
+  Net n;
+  expect_error("minimize: the loss must be a float scalar, got f32[4,3]",
+               error_of([&] { minimize(n.x * n.w, Sgd{}); }));
+  expect_error("minimize: the loss must be a float scalar, got i64[]", error_of([&] { minimize(step(n.graph), Sgd{}); }));
+  expect_error("minimize: the loss is an empty Value", error_of([&] { minimize(Value(), Sgd{}); }));
+  expect_error("minimize: the loss depends on no trainable variable",
+               error_of([&] { minimize(sum(n.x), Sgd{}); }));
+}
+
+TEST(Minimize, RefusesVariablesThatCannotLearn) {
+  Net n;
+  Net other;
+  const Value fixed = variable(n.graph, "fixed", f32(1, 3), zeros(), {.trainable = false});
+  const Value loss = sum(n.x * n.w + n.b + fixed);
+  const auto with = [&](std::vector<Value> variables) {
+    return error_of([&] { minimize(loss, Sgd{}, {.variables = variables}); });
+  };
+  expect_error("minimize: variable 'fixed' is not trainable", with({n.w, fixed}));
+  expect_error("minimize: variables[0] is no variable", with({n.x}));
+  expect_error("minimize: variables[1] is not a value of the loss's graph", with({n.w, other.w}));
+  expect_error("minimize: variable 'w' is given twice", with({n.w, n.b, n.w}));
+}
+
+TEST(Minimize, RefusesToUpdateAVariableTwice) {
+  Net n;
+  minimize(n.loss, Sgd{});
+  const std::size_t before = n.graph.size(), updates = n.graph.updates().size();
+  expect_error("minimize: variable 'w' is already updated, and a step updates it once",
+               error_of([&] { minimize(n.loss, Adam{}); }));
+  EXPECT_EQ(n.graph.size(), before) << "a refused call leaves the graph as it was";
+  EXPECT_EQ(n.graph.updates().size(), updates);
+
+  Net m;
+  m.graph.update(m.b, m.b * 0.5);
+  expect_error("minimize: variable 'b' is already updated, and a step updates it once",
+               error_of([&] { minimize(m.loss, Sgd{}); }));
+}
+
+TEST(Minimize, RefusesSettingsOutOfRange) {
+  Net n;
+  const std::size_t before = n.graph.size();
+  const auto with = [&](const Optimizer& optimizer) { return error_of([&] { minimize(n.loss, optimizer); }); };
+  expect_error("sgd: momentum must lie in [0, 1], got 1.5", with(Sgd{.momentum = 1.5}));
+  expect_error("sgd: momentum must lie in [0, 1], got nan", with(Sgd{.momentum = std::nan("")}));
+  expect_error("sgd: nesterov needs momentum above 0", with(Sgd{.nesterov = true}));
+  expect_error("sgd: dampening belongs to the convention torch", with(Sgd{.momentum = 0.9, .dampening = 0.5}));
+  expect_error("sgd: nesterov and dampening exclude each other",
+               with(Sgd{.momentum = 0.9, .nesterov = true, .convention = Convention::torch, .dampening = 0.5}));
+  expect_error("sgd: the convention must be keras or torch, got optax", with(Sgd{.convention = Convention::optax}));
+  expect_error("sgd: weight_decay must be finite and at least 0, got -1", with(Sgd{.weight_decay = -1}));
+  expect_error("adam: beta1 must lie in [0, 1), got 1", with(Adam{.beta1 = 1}));
+  expect_error("adam: beta2 must lie in [0, 1), got -0.1", with(Adam{.beta2 = -0.1}));
+  expect_error("adam: epsilon must be finite and above 0, got 0", with(Adam{.epsilon = 0}));
+  expect_error("adamw: weight_decay must be finite and at least 0, got -1", with(AdamW{.weight_decay = -1}));
+  expect_error("schedule: the rate must be finite and at least 0, got -1",
+               error_of([&] { minimize(n.loss, Sgd{.rate = -1}); }));
+  EXPECT_EQ(n.graph.size(), before);
+}
+
+TEST(Minimize, RefusesPartsOfOnesOwnThatGiveTheWrongType) {
+  Net n;
+  expect_error("optimizer 'optimizer': the next value of 'w' is f32[], must be f32[1,3]",
+               error_of([&] { minimize(n.loss, [](Value w, Value, Slots&) { return sum(w); }); }));
+  Net m;
+  expect_error("minimize: the penalty on 'w' must be f32[] as the loss, got f32[1,3]",
+               error_of([&] { minimize(m.loss, Sgd{}, {.penalty = [](Value w) { return w; }}); }));
+  Net k;
+  expect_error("minimize: the clip was given 2 gradients and returned 0",
+               error_of([&] { minimize(k.loss, Sgd{}, {.clip = [](Values) { return Values{}; }}); }));
+  Net l;
+  expect_error("schedule: it must give a scalar of type f64[], got i64[]",
+               error_of([&] { minimize(l.loss, Sgd{.rate = [](Value at) { return at; }}); }));
+}
+
+}  // namespace
+}  // namespace thalweg
