@@ -123,8 +123,10 @@ void BasicInterpreter<S>::step() {
 
 template <class S>
 const Array<S>& BasicInterpreter<S>::at(ValueId id) const {
-  if (id.node >= values_.size()) run_error("value %{} of graph '{}' was not evaluated yet", id.node, graph_.name());
-  return values_[id.node].at(id.result);
+  // Also after an evaluate() that threw: the nodes from there on have no results.
+  if (id.node >= values_.size() || id.result >= values_[id.node].size())
+    run_error("value %{} of graph '{}' was not evaluated yet", id.node, graph_.name());
+  return values_[id.node][id.result];
 }
 
 template <class S>
