@@ -13,6 +13,7 @@ OpList activation_ops();
 OpList conv_ops();
 OpList function_ops();
 OpList index_ops();
+OpList loss_ops();
 OpList matmul_ops();
 OpList movement_ops();
 OpList norm_ops();
@@ -27,7 +28,7 @@ namespace {
 
 OpList collected() {
   OpList all;
-  for (OpList (*list)() : {activation_ops, conv_ops, function_ops, index_ops, matmul_ops, movement_ops,
+  for (OpList (*list)() : {activation_ops, conv_ops, function_ops, index_ops, loss_ops, matmul_ops, movement_ops,
                            norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
                            source_ops})
     for (const OpDef* op : list()) all.push_back(op);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "thalweg/graph/graph.h"
+#include "thalweg/ops/convention.h"
+#include "thalweg/ops/init.h"
+#include "thalweg/ops/window.h"
+
+// Composites: what a network is written in. Each makes its variables under its own name, and its nodes carry the
+// caller's line and that name as scope.
+
+namespace thalweg {
+
+/// What follows a layer: `.activation = relu`, or a lambda for one with options.
+using Activation = std::function<Value(Operand)>;
+
+struct DenseOptions {
+  Init init = glorot_uniform();
+  Init bias_init = zeros();
+  bool bias = true;
+  Activation activation = {};
+  std::string name = {};  ///< empty: `dense`, `dense_1`, … the first that is free
+};
+/// activation(x * kernel + bias) over the last axis of x: [..,K] gives [..,units]. Variables `<name>/kernel`
+/// [K,units] and `<name>/bias` [units]; initializers default to Keras' glorot_uniform and zeros.
+THALWEG_API Value dense(Operand x, Dim units, const DenseOptions& options = {});
+
+struct ConvOptions {
+  Extent strides = 1;
+  Extent dilation = 1;
+  std::string_view padding = {};  ///< as in Conv2dOptions
+  std::vector<Dim> pads = {};
+  Dim groups = 1;
+  Init init = glorot_uniform();
+  Init bias_init = zeros();
+  bool bias = true;
+  Activation activation = {};
+  std::string name = {};  ///< empty: `conv`, `conv_1`, …
+};
+/// activation(conv2d(x, kernel) + bias): x [N,H,W,C] gives [N,H',W',filters]. Variables `<name>/kernel`
+/// [window height, window width, C/groups, filters] and `<name>/bias` [filters].
+THALWEG_API Value conv(Operand x, Dim filters, Extent window, const ConvOptions& options = {});
+
+struct DropoutOptions {
+  std::int64_t seed = 0;
+};
+/// In training x * mask / (1 - rate), each element kept with probability 1 - rate (inverted dropout, Srivastava et al.
+/// 2014), drawn anew every step; at inference x. rate in [0,1); at 0 it is x itself.
+THALWEG_API Value dropout(Operand x, double rate, const DropoutOptions& options = {});
+
+/// Left out, the numbers are those of the convention. keras: eps 1e-3, running_update_rate 0.01 ("momentum" 0.99),
+/// running variance biased. torch: eps 1e-5, running_update_rate 0.1, running variance unbiased (biased where a
+/// channel has one value only: n/(n-1) has no meaning there).
+struct BatchNormOptions {
+  Convention convention = Convention::keras;
+  std::optional<double> eps = {};
+  std::optional<double> running_update_rate = {};  ///< running = (1 - r) * running + r * batch; in [0,1]
+  std::string name = {};                           ///< empty: `batch_norm`, `batch_norm_1`, …
+};
+/// Batch normalization over all axes but the last: in training by the batch's statistics, at inference by the running
+/// ones. Variables `<name>/gamma`, `<name>/beta`, and `<name>/mean`, `<name>/variance` that updates of this graph keep.
+THALWEG_API Value batch_norm(Operand x, const BatchNormOptions& options = {});
+
+struct LayerNormOptions {
+  double eps = 1e-3;  ///< Keras'; torch's is 1e-5
+  Dim axes = 1;       ///< how many of the last axes are normalized together
+  std::string name = {};
+};
+/// layer_norm with variables `<name>/gamma` (ones) and `<name>/beta` (zeros) over the last axes of x.
+THALWEG_API Value layer_norm(Operand x, const LayerNormOptions& options);
+
+/// [N,..] as [N, product of the rest].
+THALWEG_API Value flatten(Operand x);
+/// x + branch(x); both must be of one type (He et al. 2016).
+THALWEG_API Value residual(Operand x, const std::function<Value(Value)>& branch);
+
+/// Share of samples, as an f32 scalar, whose largest score is at the label: scores [..,C] (logits or probabilities),
+/// labels (integers) [..]. Of equal scores the first counts.
+THALWEG_API Value accuracy(Operand scores, Operand labels);
+/// Share of elements, as an f32 scalar, where (score > threshold) is (target > 1/2): scores are probabilities for the
+/// threshold 0.5, logits for 0; target is of the scores' shape, a float or an integer.
+THALWEG_API Value binary_accuracy(Operand scores, Operand target, double threshold = 0.5);
+
+}  // namespace thalweg
