@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// The text form: what is printed, and that it reads back.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <random>
+
+#include "message.h"
+#include "thalweg/graph/autodiff.h"
+#include "thalweg/graph/opdef.h"
+#include "thalweg/graph/parse.h"
+#include "thalweg/graph/print.h"
+#include "thalweg/graph/rewrite.h"
+#include "thalweg/ops/matmul.h"
+#include "thalweg/ops/norm.h"
+#include "thalweg/ops/pointwise.h"
+#include "thalweg/ops/reduce.h"
+#include "thalweg/ops/softmax.h"
+#include "thalweg/ops/source.h"
+
+namespace thalweg {
+namespace {
+
+using testing::message_of;
+
+/// Prints, reads back, prints again; the texts and the graphs must be equal.
+void expect_round_trip(const Graph& graph) {
+  const std::string text = print(graph);
+  Graph again;
+  ASSERT_NO_THROW(again = parse(text)) << message_of([&] { parse(text); }) << "\n" << text;
+  EXPECT_EQ(print(again), text);
+  EXPECT_TRUE(same_text(graph, again));
+}
+
+constexpr const char* mlp = R"(graph mlp {
+  %x     = input                                                : f32[64,784]   # mlp.cpp:6
+  @w1    = variable {init=he_normal, seed=7}                    : f32[784,128]  # mlp.cpp:9 in dense
+  @b1    = variable                                             : f32[128]      # mlp.cpp:9 in dense
+  @count = variable {trainable=false}                           : i64[]
+  %0     = matmul %x, @w1                                       : f32[64,128]   # mlp.cpp:9 in dense
+  %1     = add %0, @b1                                          : f32[64,128]   # mlp.cpp:9 in dense
+  %2     = relu %1                                              : f32[64,128]   # "my mlp.cpp":10
+  %3     = constant {values=[0.5]}                              : f32[]         # optimizer
+  %4     = mul %2, %3                                           : f32[64,128]   # mlp.cpp:12 backward in loss/scaled
+  %5     = matmul %x, %4 {ta=true}                              : f32[784,128]  # backward
+  %6     = constant {values=[1,-0,1e-05,nan,inf,-inf,0.1,1e+300]}  : f64[8]
+  output y = %2
+  output scaled = %4
+  update @w1 <- %5
+}
+)";
+
+std::string without_runs_of_blanks(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    if (c != ' ' || (!out.empty() && out.back() != ' ')) out += c;
+  return out;
+}
+
+TEST(Text, IsCanonicalAndAligned) {
+  const std::string text = print(parse(mlp));
+  EXPECT_EQ(without_runs_of_blanks(text), without_runs_of_blanks(mlp));
+  EXPECT_EQ(print(parse(text)), text);
+  // Every `=` of a definition stands in one column, and so does every `:` that fits.
+  std::size_t column = 0;
+  std::size_t begin = text.find('\n') + 1;
+  for (; text[begin + 2] == '%' || text[begin + 2] == '@'; begin = text.find('\n', begin) + 1) {
+    const std::size_t at = text.find(" = ", begin) - begin;
+    if (column == 0) column = at;
+    EXPECT_EQ(at, column);
+  }
+}
+
+TEST(Text, IsExactlyThis) {
+  Graph g("net");
+  const SourceLoc loc{"/home/somebody/net.cpp", 4};
+  const Value x = input(g, "x", f32(2, 3), loc);
+  const Value w = variable(g, "w", f32(3), ones(), {}, loc);
+  Value y;
+  {
+    const Frame frame(g, {.loc = {"net.cpp", 9}, .scope = "block1", .origin = Origin::backward});
+    y = tanh(x * w);
+  }
+  Value s;
+  {
+    const Frame frame(g, {.loc = {"net.cpp", 11}, .origin = Origin::optimizer});
+    s = sum(y, {.axes = {0}});
+  }
+  g.output("y", y);
+  g.update(w, s);
+  EXPECT_EQ(print(g), R"(graph net {
+  %x = input                 : f32[2,3]  # net.cpp:4
+  @w = variable {init=ones}  : f32[3]    # net.cpp:4
+  %0 = mul %x, @w            : f32[2,3]  # net.cpp:9 backward in block1
+  %1 = tanh %0               : f32[2,3]  # net.cpp:9 backward in block1
+  %2 = sum %1 {axes=[0]}     : f32[3]    # net.cpp:11 optimizer
+  output y = %1
+  update @w <- %2
+}
+)");
+  expect_round_trip(g);
+}
+
+TEST(Text, OfAnEmptyGraph) {
+  EXPECT_EQ(print(Graph("nothing")), "graph nothing {\n}\n");
+  expect_round_trip(Graph("nothing"));
+}
+
+TEST(Text, RestoresNumbersToTheBit) {
+  std::mt19937_64 bits(5);
+  std::vector<double> values = {0.0, -0.0, 5e-324, std::numeric_limits<double>::max(), 0.1, 1.0 / 3};
+  while (values.size() < 1000) {
+    const double x = std::bit_cast<double>(bits());
+    if (std::isfinite(x)) values.push_back(x);
+  }
+  Graph g;
+  constant(g, values, f64(1000));
+  const std::string text = print(g);
+  const Graph again = parse(text);
+  EXPECT_EQ(again.node(0).attrs, g.node(0).attrs);
+  EXPECT_EQ(print(again), text);
+}
+
+TEST(Text, BreaksLongListsBeforeALineGetsTooLong) {
+  Graph g;
+  std::vector<double> values(200'000);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = -1.0 / (1.0 + static_cast<double>(i));
+  constant(g, values, f64(200'000));
+  expect_round_trip(g);
+}
+
+TEST(Text, RestoresSeveralResults) {
+  Graph g;
+  const Value x = input(g, "x", f32(8, 4));
+  const Value gamma = variable(g, "gamma", f32(4), ones()), beta = variable(g, "beta", f32(4));
+  const Value y = batch_norm_training(x, gamma, beta).y;
+  const Value loss = sum(square(y));
+  g.output("loss", loss);
+  const auto d = gradients(loss, {x, gamma, beta});
+  g.update(gamma, d[1]);
+  EXPECT_NE(print(g).find("  %0, %1, %2    = batch_norm_training %x, @gamma, @beta  "), std::string::npos) << print(g);
+  expect_round_trip(g);
+}
+
+TEST(Text, RestoresGradientsOfAnMlp) {
+  Graph g("classifier");
+  const Value x = input(g, "x", f32(5, 7));
+  const Value w = variable(g, "layer1/w", f32(7, 6), he_normal({.seed = 3})), b = variable(g, "layer1/b", f32(6));
+  const Value h = gelu(matmul(x, w) + b);
+  const Value gain = variable(g, "norm.gain", f32(6), ones()), bias = variable(g, "norm.bias", f32(6));
+  const Value y = log_softmax(layer_norm(h, gain, bias));
+  const Value loss = mean(y * y);
+  g.output("loss", loss);
+  const auto d = gradients(loss, {w, b, gain, bias});
+  g.update(w, w - 0.1 * d[0]);
+  g.update(b, b - 0.1 * d[1]);
+  expect_round_trip(g);
+  const auto second = gradients(sum(d[0] * d[0]), {x, w});
+  g.output("second", sum(second[1]));
+  expect_round_trip(g);
+}
+
+TEST(Text, RestoresKeysOfRandomOps) {
+  const Graph g = parse("graph g {\n @step = variable : i64[]\n"
+                        " %0 = random_uniform @step {key=41} : f32[3]\n output r = %0\n}\n");
+  expect_round_trip(g);
+  Graph more = parse(print(g));
+  EXPECT_EQ(more.next_key(), 42);
+}
+
+TEST(Text, AcceptsWhatAPersonWrites) {
+  const Graph g = parse(
+      "\n# a comment\n graph  g{ # another\n%x=input:f32[ 2 , 3 ]#a.cpp:1\r\n\n"
+      "\t%7 = tanh %x: f32[2,3] # in a/b\n  %named = tanh %7 : f32[2,3]\n# of its own\n  output y=%named\n}\n\n# end\n");
+  EXPECT_EQ(print(g), R"(graph g {
+  %x     = input    : f32[2,3]  # a.cpp:1
+  %0     = tanh %x  : f32[2,3]  # in a/b
+  %named = tanh %0  : f32[2,3]
+  output y = %named
+}
+)");
+}
+
+TEST(Text, QuotesWhatIsNoPlainWord) {
+  EXPECT_EQ(spelled("same"), "same");
+  EXPECT_EQ(spelled("a/b-c.d_9"), "a/b-c.d_9");
+  EXPECT_EQ(spelled(""), "\"\"");
+  EXPECT_EQ(spelled("9lives"), "\"9lives\"");
+  EXPECT_EQ(spelled("two words"), "\"two words\"");
+  EXPECT_EQ(spelled("q\"\\\n\t\r\x01\xff"), "\"q\\\"\\\\\\n\\t\\r\\x01\\xff\"");
+}
+
+TEST(Text, KeepsStrangeFileNames) {
+  Graph g;
+  input(g, "x", f32(), {"dir/a \"b\"\n#:7.cpp", 3});
+  input(g, "y", f32(), {"backward", 3});
+  input(g, "z", f32(), {"in", 3});
+  expect_round_trip(g);
+}
+
+TEST(Text, ReadsTypesOfEveryKind) {
+  Graph g;
+  input(g, "a", f32(1, 2, 3, 4, 5, 6, 7, 8));
+  input(g, "b", bf16());
+  input(g, "c", f64(1));
+  input(g, "d", i32(2147483648));
+  input(g, "e", i64(7));
+  input(g, "f", u8(7));
+  input(g, "g", boolean(7));
+  expect_round_trip(g);
+}
+
+TEST(Text, GoesToAFileAndBack) {
+  const auto path = std::filesystem::temp_directory_path() / "thalweg_text_test.txt";
+  const Graph g = parse(mlp);
+  write_text(g, path.string());
+  EXPECT_EQ(print(read_text(path.string())), print(g));
+  std::filesystem::remove(path);
+  EXPECT_EQ(message_of([&] { read_text(path.string()); }), path.string() + ": the file cannot be opened");
+  EXPECT_EQ(message_of([&] { write_text(g, "/proc/nowhere/x.txt"); }),
+            "/proc/nowhere/x.txt: the graph's text cannot be written");
+}
+
+TEST(Text, LabelsInMessagesAreThoseOfTheText) {
+  Graph g = parse(mlp);
+  EXPECT_EQ(label(g, {6, 0}), "%2");
+  EXPECT_EQ(label(g, {1, 0}), "@w1");
+  EXPECT_EQ(label(g, {0, 0}), "%x");
+}
+
+}  // namespace
+}  // namespace thalweg
