@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layers: their variables and names, lines and scopes, running statistics, dropout, accuracy, and inference graphs.
+#include <cmath>
+
+#include "run.h"
+#include "thalweg/graph/autodiff.h"
+#include "thalweg/ops/inference.h"
+#include "thalweg/ops/layers.h"
+#include "thalweg/ops/loss.h"
+#include "thalweg/ops/norm.h"
+#include "thalweg/ops/pointwise.h"
+#include "thalweg/ops/pool.h"
+#include "thalweg/ops/reduce.h"
+#include "thalweg/ops/softmax.h"
+#include "thalweg/ops/source.h"
+
+namespace thalweg::testing {
+namespace {
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::vector<std::string> variable_names(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const NodeId id : graph.variables()) names.push_back(graph.node(id).name);
+  return names;
+}
+
+bool has_op(const Graph& graph, std::string_view op) {
+  for (NodeId id = 0; id < graph.size(); ++id)
+    if (graph.node(id).op->name == op) return true;
+  return false;
+}
+
+TEST(Dense, MakesItsVariables) {
+  Graph g;
+  const Value x = input(g, "x", f64(2, 3));
+  const Value y = dense(x, 2, {.init = values({1, 2, 3, 4, 5, 6}), .bias_init = values({10, 20}), .activation = relu});
+  EXPECT_EQ(y.type(), f64(2, 2));
+  EXPECT_EQ(g.find("dense/kernel").type(), f64(3, 2));
+  EXPECT_EQ(g.find("dense/bias").type(), f64(2));
+  const auto run = evaluated(g, {{"x", {1, 1, 1, -9, 0, 0}}});
+  EXPECT_EQ(run.at(y).data, (std::vector<double>{19, 32, 1, 2}));
+  EXPECT_EQ(g.find("dense/kernel").node().attrs.text("init"), "values");
+}
+
+TEST(Dense, NamesAreTheFirstThatAreFree) {
+  Graph g;
+  const Value x = input(g, "x", f32(2, 3));
+  dense(dense(dense(x, 4), 4, {.name = "head"}), 4, {.bias = false});
+  dense(x, 1);
+  EXPECT_EQ(variable_names(g), (std::vector<std::string>{"dense/kernel", "dense/bias", "head/kernel", "head/bias",
+                                                         "dense_1/kernel", "dense_2/kernel", "dense_2/bias"}));
+  EXPECT_NE(thrown<GraphError>([&] { dense(x, 2, {.name = "head"}); }).find("the name 'head/kernel' is taken"),
+            std::string::npos);
+}
+
+TEST(Dense, ActsOnTheLastAxis) {
+  Graph g;
+  const Value y = dense(input(g, "x", f32(5, 4, 3)), 7);
+  EXPECT_EQ(y.type(), f32(5, 4, 7));
+  EXPECT_EQ(g.find("dense/kernel").type(), f32(3, 7));
+}
+
+TEST(Conv, MakesItsVariables) {
+  Graph g;
+  const Value y = conv(input(g, "x", f32(2, 8, 8, 4)), 6, 3, {.strides = 2, .padding = "same", .groups = 2});
+  EXPECT_EQ(y.type(), f32(2, 4, 4, 6));
+  EXPECT_EQ(g.find("conv/kernel").type(), f32(3, 3, 2, 6));
+  EXPECT_EQ(g.find("conv/bias").type(), f32(6));
+}
+
+/// Every node inside a composite carries the line that called it, and its layer's scope.
+TEST(Layers, CarryTheUsersLine) {
+  Graph g;
+  const Value x = input(g, "x", f32(2, 8, 8, 3));
+  const auto from = static_cast<NodeId>(g.size());
+  const int line = __LINE__ + 1;
+  const Value y = batch_norm(conv(dropout(x, 0.5), 4, 3), {.name = "norm"});
+  for (NodeId id = from; id < g.size(); ++id) {
+    EXPECT_EQ(g.node(id).loc.line, line) << g.node(id).op->name;
+    EXPECT_NE(g.node(id).scope, "") << g.node(id).op->name;
+  }
+  EXPECT_EQ(y.node().scope, "norm");
+  const int next = __LINE__ + 1;
+  const Value loss = mean(sparse_cross_entropy(dense(flatten(y), 3), input(g, "labels", i32(2))));
+  EXPECT_EQ(loss.node().loc.line, next);
+  EXPECT_EQ(g.find("dense/kernel").node().loc.line, next);
+}
+
+TEST(Dropout, IsTheIdentityAtRateZeroAndAtInference) {
+  Graph g;
+  const Value x = input(g, "x", f64(4, 8));
+  EXPECT_EQ(dropout(x, 0), x);
+  const Value y = dropout(x, 0.25);
+  g.output("y", y);
+  const std::vector<double> ones_list(32, 1.0);
+  const auto run = evaluated(g, {{"x", ones_list}});
+  for (const double v : run.at(y).data) EXPECT_TRUE(v == 0 || std::fabs(v - 4 / 3.0) < 1e-15) << v;
+  const Graph frozen = inference(g);
+  EXPECT_EQ(frozen.size(), 1U);
+  EXPECT_EQ(evaluated(frozen, {{"x", ones_list}}).output("y").data, ones_list);
+}
+
+TEST(BatchNorm, KeepsRunningStatisticsInBothConventions) {
+  const std::vector<double> numbers = {1, 2, 2, -1, 6, 0.5, -3, 4};  // mean 1.5 and 1.375, variance 10.25 and 3.421875
+  for (const Convention convention : {Convention::keras, Convention::torch}) {
+    Graph g;
+    const Value x = input(g, "x", f64(4, 2));
+    g.output("y", batch_norm(x, {.convention = convention}));
+    const bool keras = convention == Convention::keras;
+    auto run = evaluated(g, {{"x", numbers}}, true);
+    const double r = keras ? 0.01 : 0.1, unbiased = keras ? 1 : 4 / 3.0;
+    expect_close(run.variable("batch_norm/mean").data, {r * 1.5, r * 1.375});
+    expect_close(run.variable("batch_norm/variance").data,
+                 {1 - r + r * 10.25 * unbiased, 1 - r + r * 3.421875 * unbiased});
+    EXPECT_FALSE(g.find("batch_norm/mean").node().attrs.flag("trainable"));
+    EXPECT_TRUE(g.find("batch_norm/gamma").node().attrs.flag("trainable"));
+    // At inference the running statistics speak, here the first ones: mean 0, variance 1.
+    const Graph frozen = inference(g);
+    EXPECT_TRUE(frozen.updates().empty());
+    EXPECT_FALSE(has_op(frozen, "batch_norm_training"));
+    const double scale = 1 / std::sqrt(1 + (keras ? 1e-3 : 1e-5));
+    std::vector<double> want;
+    for (const double v : numbers) want.push_back(v * scale);
+    expect_close(evaluated(frozen, {{"x", numbers}}).output("y").data, want);
+  }
+}
+
+TEST(BatchNorm, ABatchOfOneStaysFinite) {
+  for (const Convention convention : {Convention::keras, Convention::torch}) {
+    Graph g;
+    g.output("y", batch_norm(input(g, "x", f64(1, 2)), {.convention = convention, .running_update_rate = 1}));
+    const auto run = evaluated(g, {{"x", {7, -3}}}, true);
+    EXPECT_EQ(run.output("y").data, (std::vector<double>{0, 0}));
+    EXPECT_EQ(run.variable("batch_norm/mean").data, (std::vector<double>{7, -3}));
+    EXPECT_EQ(run.variable("batch_norm/variance").data, (std::vector<double>{0, 0}));
+  }
+}
+
+TEST(LayerNorm, MakesItsVariables) {
+  Graph g;
+  const Value y = layer_norm(input(g, "x", f64(2, 3, 4)), {.axes = 2});
+  EXPECT_EQ(y.type(), f64(2, 3, 4));
+  EXPECT_EQ(g.find("layer_norm/gamma").type(), f64(3, 4));
+}
+
+TEST(Residual, AddsTheBranch) {
+  Graph g;
+  const Value x = input(g, "x", f64(1, 2));
+  const Value y = residual(x, [](const Value& v) { return v * v; });
+  EXPECT_EQ(evaluated(g, {{"x", {3, -1}}}).at(y).data, (std::vector<double>{12, 0}));
+  EXPECT_EQ(first_line(thrown<GraphError>([&] { residual(x, [](const Value& v) { return dense(v, 3); }); })),
+            "HERE: residual: the branch changes f64[1,2] to f64[1,3]");
+}
+
+TEST(Accuracy, CountsTheFirstOfEqualScores) {
+  Graph g;
+  const Value hits = accuracy(input(g, "x", f64(4, 3)), input(g, "labels", i32(4)));
+  EXPECT_EQ(hits.type(), f32());
+  const auto run = evaluated(g, {{"x", {1, 2, 3, 5, 5, 1, 0, 0, 0, 9, 1, 2}}, {"labels", {2, 0, 1, 1}}});
+  EXPECT_EQ(run.at(hits)[0], 0.5);
+}
+
+TEST(Accuracy, Binary) {
+  Graph g;
+  const Value hits = binary_accuracy(input(g, "p", f64(5, 1)), input(g, "t", i32(5, 1)));
+  const auto run = evaluated(g, {{"p", {0.9, 0.5, 0.51, 0.1, 0.2}}, {"t", {1, 0, 1, 0, 1}}});
+  EXPECT_NEAR(run.at(hits)[0], 0.8, 1e-7);
+}
+
+/// A whole net: what inference keeps, and that its first loss and gradients are what they should be.
+TEST(Inference, KeepsWhatTheOutputsRead) {
+  Graph g("net");
+  const Value x = input(g, "image", f32(2, 8, 8, 1)), t = input(g, "label", i32(2));
+  const Value h = dropout(max_pool(batch_norm(conv(x, 4, 3, {.padding = "same"}), {}), 2), 0.5);
+  const Value logits = dense(flatten(relu(h)), 3);
+  const Value loss = mean(sparse_cross_entropy(logits, t));
+  g.output("loss", loss);
+  g.output("accuracy", accuracy(logits, t));
+  g.output("logits", logits);
+  const auto d = gradients(loss, {g.find("conv/kernel"), g.find("batch_norm/gamma"), g.find("dense/kernel")});
+  g.update(g.find("dense/kernel"), g.find("dense/kernel") - 0.1 * d[2]);
+
+  const Graph all = inference(g);
+  EXPECT_EQ(all.outputs().size(), 3U);
+  EXPECT_TRUE(all.updates().empty());
+  EXPECT_FALSE(all.has("step"));
+  EXPECT_FALSE(has_op(all, "by_mode"));
+  EXPECT_FALSE(has_op(all, "bernoulli"));
+  EXPECT_EQ(all.inputs().size(), 2U);
+  EXPECT_EQ(all.find("conv/kernel").node().loc.line, g.find("conv/kernel").node().loc.line);
+
+  const Graph some = inference(g, {"logits"});
+  EXPECT_EQ(some.outputs().size(), 1U);
+  EXPECT_EQ(some.inputs().size(), 1U);
+  EXPECT_FALSE(some.has("label"));
+  EXPECT_EQ(g.outputs().size(), 3U);
+  EXPECT_EQ(g.updates().size(), 3U) << "the training graph stays as it is";
+
+  std::vector<double> image(128);
+  for (std::size_t i = 0; i < image.size(); ++i) image[i] = std::cos(static_cast<double>(i));
+  const auto a = evaluated(all, {{"image", image}, {"label", {0, 2}}}), b = evaluated(some, {{"image", image}});
+  EXPECT_EQ(a.output("logits").data, b.output("logits").data);
+  EXPECT_EQ(thrown<GraphError>([&] { inference(g, {"logit"}); }),
+            "inference: graph 'net' has no output 'logit' (did you mean logits?)");
+  EXPECT_EQ(thrown<GraphError>([] { inference(Graph("empty")); }), "inference: graph 'empty' has no output");
+}
+
+/// An output that is itself a by_mode, and one by_mode on another.
+TEST(Inference, FollowsChainsOfModes) {
+  Graph g;
+  const Value x = input(g, "x", f64(2));
+  const Value inner = by_mode(x * 2, x + 1);
+  g.output("y", by_mode(inner * 3, inner));
+  EXPECT_EQ(evaluated(g, {{"x", {1, 2}}}).output("y").data, (std::vector<double>{6, 12}));
+  EXPECT_EQ(evaluated(inference(g), {{"x", {1, 2}}}).output("y").data, (std::vector<double>{2, 3}));
+}
+
+TEST(Layers, Errors) {
+  Graph g;
+  const Value x = input(g, "x", f32(8, 4)), image = input(g, "image", f32(1, 5, 5, 4)), v = input(g, "v", f32(4));
+  const auto fact = [](auto build) { return first_line(thrown<GraphError>(build)); };
+  EXPECT_EQ(fact([&] { dense(x, 0); }), "HERE: dense: units is 0, must be at least 1");
+  EXPECT_EQ(fact([&] { dense(v, 3); }), "HERE: dense: the input must have at least 2 axes");
+  EXPECT_EQ(fact([&] { dense(2.0, 3); }), "HERE: dense: the input must be a value of a graph, is a number");
+  EXPECT_EQ(fact([&] { conv(x, 3, 3); }), "HERE: conv: the input must have 4 axes [N,H,W,C]");
+  EXPECT_EQ(fact([&] { conv(image, 3, 0); }), "HERE: conv: the window's height is 0, must be at least 1");
+  EXPECT_EQ(fact([&] { conv(image, 3, 3, {.groups = 3}); }),
+            "HERE: conv: groups=3 does not divide the 4 channels of the input");
+  EXPECT_EQ(fact([&] { dropout(x, 1); }), "HERE: dropout: rate is 1, must be in [0, 1)");
+  EXPECT_EQ(fact([&] { dropout(x, std::nan("")); }), "HERE: dropout: rate is nan, must be in [0, 1)");
+  EXPECT_EQ(fact([&] { batch_norm(x, {.running_update_rate = 1.5}); }),
+            "HERE: batch_norm: running_update_rate is 1.5, must be in [0, 1]");
+  EXPECT_EQ(fact([&] { layer_norm(x, {.axes = 3}); }), "HERE: layer_norm: axes is 3, must be in [1, 2]");
+  EXPECT_EQ(fact([&] { accuracy(x, input(g, "l", i32(8, 1))); }),
+            "HERE: accuracy: shapes do not match: [8,4] needs [8], got [8,1]");
+  EXPECT_EQ(fact([&] { accuracy(x, input(g, "f", f32(8))); }),
+            "HERE: accuracy: labels must be i32, i64 or u8, are f32[8]");
+  EXPECT_EQ(fact([&] { global_avg_pool(x); }), "HERE: global_avg_pool: the input must have 4 axes [N,H,W,C]");
+}
+
+}  // namespace
+}  // namespace thalweg::testing
