@@ -101,7 +101,7 @@ constexpr OpDef sqrt_op{
 constexpr OpDef rsqrt_op{
     .name = "rsqrt", .arity = 1, .fusion = Fusion::pointwise,
     .infer = same_float,
-    .gradient = gradient_of([](const Vjp& v) { return mul_no_nan(v.dy(), v.y() * square(v.y()) * -0.5); }),
+    .gradient = gradient_of([](const Vjp& v) { return mul_no_nan(v.dy(), v.y() / v.x(0) * -0.5); }),
     .eval = [](auto& e) { e.each([](auto x) { using std::sqrt; return 1.0 / sqrt(x); }); },
 };
 

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/ops/init.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "run.h"
+#include "thalweg/ops/source.h"
+#include "vectors.h"
+
+namespace thalweg::testing {
+namespace {
+
+using Numbers = std::vector<double>;
+
+Numbers drawn(const Init& init, const Shape& shape, const std::string& name = "w") {
+  Graph g;
+  return initial_values(variable(g, name, {DType::f32, shape}, init).node());
+}
+double largest(const Numbers& x) {
+  double m = 0;
+  for (const double v : x) m = std::fmax(m, std::fabs(v));
+  return m;
+}
+double stddev(const Numbers& x) {
+  double mean = 0, square = 0;
+  for (const double v : x) mean += v / static_cast<double>(x.size());
+  for (const double v : x) square += (v - mean) * (v - mean) / static_cast<double>(x.size());
+  return std::sqrt(square);
+}
+
+TEST(Init, FansFollowKeras) {
+  for (const auto& row : vectors("initializers").at("cases")) {
+    if (row.at("layer").get<std::string>().find("transpose") != std::string::npos) continue;  // HWOI: not our layout
+    const Shape shape(row.at("keras_shape").get<std::vector<Dim>>());
+    const auto [in, out] = fans(shape);
+    // A depthwise kernel of Keras is HWC1; ours is HW1C, a grouped convolution's.
+    EXPECT_EQ(in, row.at("keras_fans")[0].get<double>()) << row.at("layer");
+    EXPECT_EQ(out, row.at("keras_fans")[1].get<double>()) << row.at("layer");
+  }
+  EXPECT_EQ(fans(Shape{}), (std::pair<double, double>{1, 1}));
+  EXPECT_EQ(fans(Shape{7}), (std::pair<double, double>{7, 7}));
+}
+
+TEST(Init, LimitsAndDeviationsAreTheReference) {
+  int checked = 0;
+  for (const auto& row : vectors("initializers").at("cases")) {
+    if (row.at("layer").get<std::string>().find("transpose") != std::string::npos) continue;
+    const Shape shape(row.at("keras_shape").get<std::vector<Dim>>());
+    const auto n = static_cast<double>(shape.elements());
+    const auto number = [&](const char* key) { return row.at(key).get<double>(); };
+    const std::vector<std::pair<Init, const char*>> uniform = {{glorot_uniform(), "glorot_uniform_limit"},
+                                                               {he_uniform(), "he_uniform_limit"},
+                                                               {lecun_uniform(), "lecun_uniform_limit"}};
+    for (const auto& [init, key] : uniform) {
+      const double limit = number(key);
+      // n uniform numbers come this close to the limit with probability 1 - e^-40.
+      EXPECT_LE(largest(drawn(init, shape)), limit * (1 + 1e-15)) << key;
+      EXPECT_GT(largest(drawn(init, shape)), limit * (1 - std::min(1.0, 40 / n))) << key;
+      ++checked;
+    }
+    const std::vector<std::tuple<Init, Init, const char*, const char*>> normal = {
+        {glorot_normal(), glorot_normal({.truncate = false}), "glorot_normal_target_std", "glorot_normal_pretrunc_std"},
+        {he_normal(), he_normal({.truncate = false}), "he_normal_target_std", "he_normal_pretrunc_std"}};
+    for (const auto& [keras, torch, target, cut] : normal) {
+      const double error = 5 / std::sqrt(2 * n);
+      EXPECT_NEAR(stddev(drawn(keras, shape)) / number(target), 1, error) << target;
+      EXPECT_NEAR(stddev(drawn(torch, shape)) / number(target), 1, error) << target;
+      EXPECT_LE(largest(drawn(keras, shape)), 2 * number(cut) * (1 + 1e-15)) << cut;
+      if (n > 1000) {
+        EXPECT_GT(largest(drawn(torch, shape)), 2.5 * number(target)) << target;
+      }
+    }
+  }
+  EXPECT_GE(checked, 15);
+}
+
+TEST(Init, ExactScaleOfEachWord) {
+  // One set of random numbers under all words: their ratios are the ratios of the reference, to the last digits.
+  const auto& row = vectors("initializers").at("cases").at(0);
+  const Shape shape(row.at("keras_shape").get<std::vector<Dim>>());
+  const auto number = [&](const char* key) { return row.at(key).get<double>(); };
+  const double unit = drawn(random_uniform_init({.low = -1, .high = 1}), shape)[5];
+  EXPECT_NEAR(drawn(glorot_uniform(), shape)[5] / unit, number("glorot_uniform_limit"), 1e-12);
+  EXPECT_NEAR(drawn(he_uniform(), shape)[5] / unit, number("he_uniform_limit"), 1e-12);
+  EXPECT_NEAR(drawn(lecun_uniform(), shape)[5] / unit, number("lecun_uniform_limit"), 1e-12);
+  EXPECT_NEAR(drawn(lecun_uniform({.gain = 1 / std::sqrt(3.0)}), shape)[5] / unit,
+              number("torch_default_linear_conv_weight_bound (kaiming_uniform a=sqrt5)"), 1e-12);
+  const double cut = drawn(truncated_normal({.stddev = 1}), shape)[5];
+  EXPECT_NEAR(drawn(glorot_normal(), shape)[5] / cut, number("glorot_normal_pretrunc_std"), 1e-12);
+  EXPECT_NEAR(drawn(he_normal(), shape)[5] / cut, number("he_normal_pretrunc_std"), 1e-12);
+  const double normal = drawn(random_normal_init({.stddev = 1}), shape)[5];
+  EXPECT_NEAR(drawn(he_normal({.truncate = false}), shape)[5] / normal, number("torch_kaiming_normal_std"), 1e-12);
+}
+
+TEST(Init, DependsOnSeedAndNameAndNothingElse) {
+  const Shape shape{4, 4};
+  const Numbers w = drawn(glorot_uniform(), shape);
+  EXPECT_EQ(w, drawn(glorot_uniform(), shape));
+  EXPECT_NE(w, drawn(glorot_uniform(), shape, "v"));
+  EXPECT_NE(w, drawn(glorot_uniform({.seed = 1}), shape));
+  Graph g;
+  variable(g, "before", f32(100), he_normal());
+  EXPECT_EQ(initial_values(variable(g, "w", f32(4, 4), glorot_uniform()).node()), w);
+  Interpreter run(g);
+  EXPECT_EQ(run.variable("w").data, w);
+}
+
+TEST(Init, PlainOnes) {
+  EXPECT_EQ(drawn(zeros(), {2}), (Numbers{0, 0}));
+  EXPECT_EQ(drawn(ones(), {2}), (Numbers{1, 1}));
+  EXPECT_EQ(drawn(filled(-2.5), {2}), (Numbers{-2.5, -2.5}));
+  EXPECT_EQ(drawn(values({1, 2, 3, 4}), {2, 2}), (Numbers{1, 2, 3, 4}));
+  EXPECT_EQ(drawn(random_normal_init({.mean = 3, .stddev = 0}), {2}), (Numbers{3, 3}));
+}
+
+TEST(Init, Errors) {
+  Graph g;
+  const auto message = [&](TensorType type, const Init& init) {
+    return thrown<GraphError>([&] { variable(g, "w", type, init); });
+  };
+  EXPECT_EQ(message(f32(3), values({1, 2})), "HERE: variable 'w': attribute values has 2 elements, f32[3] needs 3");
+  EXPECT_EQ(message(i32(2), filled(0.5)), "HERE: variable 'w': 0.5 is not a value of i32");
+  EXPECT_EQ(message(f32(2), filled(1e39)), "HERE: variable 'w': 1e+39 is out of the range of f32");
+  EXPECT_EQ(message(boolean(1), values({2})), "HERE: variable 'w': 2 is out of the range of bool");
+  EXPECT_EQ(message(i64(2), he_normal()),
+            "HERE: variable 'w': a randomly initialized variable must be f32, bf16 or f64, is i64[2]");
+  EXPECT_EQ(message(f32(2), random_uniform_init({.low = 1, .high = 0})),
+            "HERE: variable 'w': attribute low is 1, must be at most high, 0");
+  EXPECT_EQ(message(f32(2), Init{{{"init", "zeros"}, {"seed", 3}}}),
+            "HERE: variable 'w': attribute seed does not belong to init=zeros");
+  EXPECT_EQ(message(f32(2), Init{{{"init", "xavier"}}}).find("HERE: variable 'w': attribute init is 'xavier', must be one of "), 0u);
+  EXPECT_EQ(message(f32(2), glorot_uniform({.gain = 0})).find("HERE: variable 'w': attribute gain is 0"), 0u);
+  EXPECT_EQ(message(f32(2), random_normal_init({.stddev = -1})).find("HERE: variable 'w': attribute stddev is -1"), 0u);
+}
+
+}  // namespace
+}  // namespace thalweg::testing
