@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "thalweg/optim/optimizer.h"
+
+namespace thalweg {
+
+/// Adagrad (Duchi et al. 2011): steps shrink with the sum of all squared gradients, a += g²:
+///
+///     keras   w −= rate·g / √(a + epsilon)       a from 0.1, epsilon 1e-7
+///     torch   w −= rate·g / (√a + epsilon)       a from 0, epsilon 1e-10
+struct THALWEG_API Adagrad {
+  static constexpr std::string_view name = "adagrad";
+
+  Schedule rate = 1e-3;
+  Convention convention = Convention::keras;
+  std::optional<double> initial = {};  ///< of a, at least 0
+  std::optional<double> epsilon = {};  ///< above 0
+
+  Value next(Value w, Value dw, Slots& slots) const;
+  void check(SourceLoc loc) const;
+};
+
+/// Adadelta (Zeiler 2012): a = ρ·a + (1−ρ)·g²; Δ = −√(d + ε)·g / √(a + ε); d = ρ·d + (1−ρ)·Δ²; w += rate·Δ.
+/// Defaults are Keras'; torch's are rate 1, rho 0.9, epsilon 1e-6.
+struct THALWEG_API Adadelta {
+  static constexpr std::string_view name = "adadelta";
+
+  Schedule rate = 1e-3;
+  double rho = 0.95;  ///< in [0, 1)
+  double epsilon = 1e-7;
+
+  Value next(Value w, Value dw, Slots& slots) const;
+  void check(SourceLoc loc) const;
+};
+
+/// RMSProp (Tieleman and Hinton 2012), v = ρ·v + (1−ρ)·g²; centered (Graves 2013): v − a² stands for v, where
+/// a = ρ·a + (1−ρ)·g. With momentum μ:
+///
+///     keras   m = μ·m + rate·g / √(v + epsilon);   w −= m           ρ 0.9, epsilon 1e-7
+///     torch   m = μ·m + g / (√v + epsilon);        w −= rate·m      ρ 0.99, epsilon 1e-8
+struct THALWEG_API RmsProp {
+  static constexpr std::string_view name = "rmsprop";
+
+  Schedule rate = 1e-3;
+  std::optional<double> rho = {};  ///< in [0, 1)
+  double momentum = 0;        ///< in [0, 1]
+  bool centered = false;
+  Convention convention = Convention::keras;
+  std::optional<double> epsilon = {};  ///< above 0
+
+  Value next(Value w, Value dw, Slots& slots) const;
+  void check(SourceLoc loc) const;
+};
+
+/// Adamax (Kingma & Ba 2015, section 7.1), m += (g − m)·(1 − beta1), c1 = 1 − beta1^t:
+///
+///     keras   u = max(beta2·u, |g|);             w −= rate / c1 · m / (u + epsilon)      epsilon 1e-7
+///     torch   u = max(beta2·u, |g| + epsilon);   w −= rate / c1 · m / u                  epsilon 1e-8
+struct THALWEG_API Adamax {
+  static constexpr std::string_view name = "adamax";
+
+  Schedule rate = 1e-3;
+  double beta1 = 0.9;    ///< in [0, 1)
+  double beta2 = 0.999;  ///< in [0, 1)
+  Convention convention = Convention::keras;
+  std::optional<double> epsilon = {};  ///< above 0
+
+  Value next(Value w, Value dw, Slots& slots) const;
+  void check(SourceLoc loc) const;
+};
+
+}  // namespace thalweg
