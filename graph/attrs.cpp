@@ -42,7 +42,7 @@ bool is_choice(std::string_view choices, std::string_view word) {
 void check_value(const AttrSpec& spec, const AttrValue& value) {
   const auto check = [&](double x) {
     if (!in_range(spec, x))
-      rule_error("attribute {} is {}, must be {}", spec.name, to_string(value), range_text(spec));
+      rule_error("attribute {} is {}, must be {}", spec.name, shown(to_string(value)), range_text(spec));
   };
   switch (spec.kind) {
     case AttrKind::flag: return;
@@ -50,7 +50,8 @@ void check_value(const AttrSpec& spec, const AttrValue& value) {
     case AttrKind::real: return check(std::get<double>(value));
     case AttrKind::text:
       if (!spec.choices.empty() && !is_choice(spec.choices, std::get<std::string>(value)))
-        rule_error("attribute {} is '{}', must be one of {}", spec.name, std::get<std::string>(value), spec.choices);
+        rule_error("attribute {} is '{}', must be one of {}", spec.name, shown(std::get<std::string>(value)),
+                   spec.choices);
       return;
     case AttrKind::integers:
       for (const std::int64_t x : std::get<std::vector<std::int64_t>>(value)) check(static_cast<double>(x));
@@ -70,7 +71,7 @@ AttrValue as_kind(const AttrSpec& spec, AttrValue value) {
     const auto& whole = std::get<std::vector<std::int64_t>>(value);
     return std::vector<double>(whole.begin(), whole.end());
   }
-  rule_error("attribute {} is {}, must be {}", spec.name, to_string(value), to_string(spec.kind));
+  rule_error("attribute {} is {}, must be {}", spec.name, shown(to_string(value)), to_string(spec.kind));
 }
 
 }  // namespace
@@ -133,7 +134,7 @@ Attrs checked_attrs(const AttrSpecs& specs, std::vector<Attr> given) {
     if (std::none_of(specs.begin(), specs.end(), named)) {
       std::vector<std::string> known;
       for (const AttrSpec& spec : specs) known.emplace_back(spec.name);
-      rule_error("there is no attribute '{}'{}", given[i].name, suggestion(given[i].name, known));
+      rule_error("there is no attribute '{}'{}", shown(given[i].name), suggestion(given[i].name, known));
     }
     if (std::any_of(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(i), named))
       rule_error("attribute {} is given twice", given[i].name);

@@ -307,6 +307,8 @@ TensorType read_type(Scanner& in) {
     in.fail(word.at, "no dtype is called '{}'{}", shown(word.text), suggestion(word.text, names));
   if (in.peek() != '[') in.fail(in.at(), "expected '[' after the dtype, got {}", in.got());
   const auto sizes = read_list<Dim>(in, [&] { return in.whole_number("a size"); });
+  if (sizes.size() > 4 * Shape::max_rank)
+    in.fail(word.at, "a shape of {} axes; at most {} are allowed", sizes.size(), Shape::max_rank);
   try {
     return {dtype_named(word.text), Shape(sizes)};
   } catch (const GraphError& error) {
@@ -415,13 +417,21 @@ class Builder {
     in_.expect_end_of_line();
   }
 
+  /// A rule may quote an attribute from the text: no control characters, and no more than a screenful.
+  static std::string tame(std::string_view message) {
+    constexpr std::size_t screenful = 2000;
+    std::string out;
+    for (const char c : message.substr(0, screenful)) out += c == '\n' ? "\n" : shown({&c, 1});
+    return message.size() > screenful ? out + "..." : out;
+  }
+
   /// Runs `f`; what it finds wrong is said of this place in the text.
   template <class F>
   void said_at(std::size_t at, F f) {
     try {
       f();
     } catch (const GraphError& error) {
-      in_.fail_text(at, error.what());
+      in_.fail_text(at, tame(error.what()));
     }
   }
 
