@@ -25,7 +25,10 @@ std::vector<Value> trainable_behind(const Value& loss) {
   for (NodeId id = last + 1; id-- > 0;) {
     if (!reached[id] || graph.node(id).op->name == "stop_gradient") continue;
     if (is_trainable(graph.value({id, 0}))) found.push_back(graph.value({id, 0}));
-    for (const ValueId operand : graph.operands(id)) reached[operand.node] = true;
+    const std::span<const ValueId> operands = graph.operands(id);
+    // Of by_mode, training sees the first operand only.
+    const std::size_t read = graph.node(id).op->name == "by_mode" ? 1 : operands.size();
+    for (const ValueId operand : operands.first(read)) reached[operand.node] = true;
   }
   std::reverse(found.begin(), found.end());
   return found;

@@ -113,7 +113,8 @@ TEST(Minimize, LeavesOtherVariablesAlone) {
   const Value w = variable(g, "w", f32(2), zeros()), v = variable(g, "v", f32(2), zeros());
   variable(g, "unused", f32(2), zeros());
   const Value fixed = variable(g, "fixed", f32(2), zeros(), {.trainable = false});
-  const Minimized m = minimize(sum(w * fixed + stop_gradient(v)), Sgd{});
+  const Value inferred = variable(g, "inferred", f32(2), zeros());
+  const Minimized m = minimize(sum(by_mode(w * fixed + stop_gradient(v), inferred)), Sgd{});
   ASSERT_EQ(m.variables.size(), 1u);
   EXPECT_EQ(m.variables[0], w);
 }
