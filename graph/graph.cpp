@@ -271,10 +271,11 @@ Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector
 
 Value Graph::add_copy(const Node& node, std::span<const ValueId> operands) {
   GraphState& s = *state_;
+  for (std::size_t i = 0; i < operands.size(); ++i)
+    if (operands[i].node >= size() || operands[i].result >= s.nodes[operands[i].node].types.size())
+      throw InternalError(fmt::format("{}: operand {} is not a value made before it", node.op->name, i));
   const auto id = static_cast<NodeId>(boost::add_vertex(node, s.nodes));
   for (std::uint32_t i = 0; i < operands.size(); ++i) {
-    if (operands[i].node >= id || operands[i].result >= s.nodes[operands[i].node].types.size())
-      throw InternalError(fmt::format("{}: operand {} is not a value made before it", node.op->name, i));
     boost::add_edge(operands[i].node, id, detail::Use{i, operands[i].result}, s.nodes);
     s.operands.push_back(operands[i]);
   }
