@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <ostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,6 +46,9 @@ struct OpCase {
   /// Whether whole arguments give whole results, so that f32 must be exact.
   bool exact_integer = false;
 };
+
+/// How GoogleTest shows a row.
+inline void PrintTo(const OpCase& row, std::ostream* out) { *out << row.name; }
 
 /// Every row, in a fixed order.
 const std::vector<OpCase>& all_cases();

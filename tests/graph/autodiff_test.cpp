@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <functional>
+#include <random>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/interpret.h"
@@ -412,6 +413,75 @@ TEST(Gradients, ANumberIsNotDifferentiable) {
   Graph g;
   const Value x = input(g, "x", f32());
   EXPECT_NE(message_of([&] { static_cast<void>(gradients(1.0, {x})); }).find("a number was given"), std::string::npos);
+}
+
+// ---- Random graphs against forward mode
+
+/// A scalar made by random smooth ops, whose values are used again and again.
+Value random_scalar(std::mt19937& random, const std::vector<Value>& inputs) {
+  std::vector<Value> values = inputs;
+  const auto any = [&] { return values[random() % values.size()]; };
+  for (int k = 0; k < 25; ++k) {
+    const Value a = any(), b = any();
+    switch (random() % 6) {
+      case 0: values.push_back(a + b); break;
+      case 1: values.push_back(tanh(a * b)); break;
+      case 2: values.push_back(sigmoid(a)); break;
+      case 3: values.push_back(a * sum(tanh(b))); break;
+      case 4: values.push_back(tanh(a) - b * 0.5); break;
+      default: values.push_back(select(greater(a, b), a, tanh(b))); break;
+    }
+  }
+  Value loss = sum(values.back());
+  for (std::size_t k = values.size() - 4; k + 1 < values.size(); ++k) loss = loss + sum(values[k]);
+  for (const Value& input : inputs) loss = loss + sum(tanh(input));
+  return loss;
+}
+
+TEST(Gradients, OfRandomGraphsAgreeWithForwardMode) {
+  for (unsigned seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> number(-1, 1);
+    Graph g;
+    const std::vector<TensorType> types = {f64(2, 3), f64(3), f64(), f64(2, 1)};
+    std::vector<Value> inputs;
+    std::vector<Array<double>> x, v;
+    for (std::size_t k = 0; k < types.size(); ++k) {
+      inputs.push_back(input(g, "x" + std::to_string(k), types[k]));
+      x.emplace_back(types[k].shape);
+      v.emplace_back(types[k].shape);
+      for (double& e : x.back().data) e = number(random);
+      for (double& e : v.back().data) e = number(random);
+    }
+    const Value loss = random_scalar(random, inputs);
+    const auto first = gradients(loss, std::span<const Value>(inputs));
+    Value slope = sum(first[0] * first[0]);
+    for (std::size_t k = 1; k < first.size(); ++k) slope = slope + sum(first[k] * first[k]);
+    const auto second = gradients(slope, std::span<const Value>(inputs));
+    Interpreter plain(g);
+    DualInterpreter dual(g);
+    for (std::size_t k = 0; k < types.size(); ++k) {
+      plain.set("x" + std::to_string(k), x[k]);
+      Array<Dual> along(types[k].shape);
+      for (std::size_t e = 0; e < along.size(); ++e) along[e] = {x[k][e], v[k][e]};
+      dual.set("x" + std::to_string(k), along);
+    }
+    plain.evaluate();
+    dual.evaluate();
+    const auto check = [&](const Value& of, const std::vector<Value>& gradient) {
+      double reverse = 0, scale = 1;
+      for (std::size_t k = 0; k < types.size(); ++k)
+        for (std::size_t e = 0; e < v[k].size(); ++e) {
+          reverse += plain.at(gradient[k])[e] * v[k][e];
+          scale += std::fabs(plain.at(gradient[k])[e] * v[k][e]);
+        }
+      EXPECT_NEAR(reverse, dual.at(of)[0].d, 1e-10 * scale);
+      EXPECT_GT(scale, 1 + 1e-6) << "nothing was checked";
+    };
+    check(loss, first);
+    check(slope, second);
+  }
 }
 
 // ---- Size

@@ -150,7 +150,7 @@ bool has_gradient(const OpCase& row) {
 TEST_P(Case, FirstGradient) {
   const OpCase& row = GetParam();
   if (!has_gradient(row)) GTEST_SKIP() << "no float argument has a gradient";
-  for (const std::uint64_t seed : {1, 2}) {
+  for (const std::uint64_t seed : {1U, 2U}) {
     Differentiated d(row, seed);
     const Graph forward = d.base.graph.clone();
     const ValueId loss = d.loss.id();
@@ -183,6 +183,21 @@ TEST_P(Case, FirstGradient) {
       EXPECT_NEAR(reverse.value, central, 1e-6 * reverse.scale) << "central differences disagree";
     }
   }
+}
+
+TEST_P(Case, ZeroGradientsAreZero) {
+  const OpCase& row = GetParam();
+  const Differentiated d(row, 4);
+  if (!d.loss || row.op == "input") GTEST_SKIP() << "no float result of an op";
+  Numbers random(11);
+  Point direction;
+  for (std::size_t i = 0; i < row.args.size(); ++i) {
+    const bool zero = !row.differentiable || std::ranges::count(row.zero_gradients, i) != 0;
+    if (zero && is_float(row.args[i].dtype)) direction["a" + std::to_string(i)] = random.array(row.args[i].shape);
+  }
+  if (direction.empty()) GTEST_SKIP() << "every float argument has a gradient";
+  EXPECT_EQ(evaluated(d.base.graph, d.point, direction).at(d.loss)[0].d, 0)
+      << "a gradient that is not zero is left out";
 }
 
 TEST_P(Case, SecondGradient) {
@@ -266,7 +281,7 @@ TEST_P(Case, ExpansionMeansTheSame) {
   if (!node.op->expand) GTEST_SKIP() << "no expansion";
   const std::vector<Value> other = node.op->expand({base.graph, base.args, node.attrs, node.types});
   ASSERT_EQ(other.size(), base.results.size());
-  for (const std::uint64_t seed : {1, 2, 3}) {
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
     const Interpreter run = evaluated(base.graph, point_of(row, draw(row, seed)));
     for (std::size_t r = 0; r < other.size(); ++r) {
       ASSERT_EQ(other[r].type(), base.results[r].type());
@@ -411,8 +426,9 @@ TEST(OpTable, EveryOpHasARowTypesAndAMeaning) {
     if (op->gradient.kind == Gradient::Kind::expanded) {
       EXPECT_NE(op->expand, nullptr) << op->name;
     }
-    if (op->gradient.kind == Gradient::Kind::rules)
+    if (op->gradient.kind == Gradient::Kind::rules) {
       EXPECT_LE(op->arity.max, Gradient::max_operands) << op->name << " needs gradient_of_each";
+    }
   }
 }
 
@@ -427,6 +443,40 @@ TEST(OpTable, RowsDifferentiateWhatHasAGradient) {
     const bool none = gradient.kind == Gradient::Kind::none || gradient.kind == Gradient::Kind::zero;
     if (none) {
       EXPECT_FALSE(row.differentiable) << row.name << ": the op has no gradient";
+    }
+  }
+}
+
+/// A gradient that is missing is a decision, written down here: all others are zero by definition or have rules.
+TEST(OpTable, OnlyTheseOpsHaveNoGradient) {
+  std::set<std::string> without;
+  for (const OpDef* op : op_table())
+    if (op->gradient.kind == Gradient::Kind::none) without.insert(std::string(op->name));
+  EXPECT_EQ(without, (std::set<std::string>{"argmax"}));
+}
+
+TEST(OpTable, EveryRuleIsCheckedBySomeRow) {
+  std::set<std::pair<std::string, std::size_t>> checked, said_zero;
+  for (const OpCase& row : all_cases())
+    for (const std::size_t i : row.zero_gradients) said_zero.emplace(row.op, i);
+  for (const OpCase& row : all_cases())
+    for (std::size_t i = 0; row.differentiable && i < row.args.size(); ++i)
+      if (is_float(row.args[i].dtype) && std::ranges::count(row.zero_gradients, i) == 0) checked.emplace(row.op, i);
+  for (const OpDef* op : op_table()) {
+    const std::string name(op->name);
+    if (op->gradient.kind == Gradient::Kind::rules) {
+      for (std::size_t i = 0; i < op->arity.min; ++i) {
+        // A rule may also say zero; then a row says so, and ZeroGradientsAreZero checks it.
+        if (op->gradient.of[i] != nullptr) {
+          EXPECT_TRUE(checked.contains({name, i}) || said_zero.contains({name, i})) << name << " operand " << i;
+        } else {
+          EXPECT_FALSE(checked.contains({name, i})) << name << " operand " << i;
+        }
+      }
+    }
+    const bool every = op->gradient.kind == Gradient::Kind::each || op->gradient.kind == Gradient::Kind::expanded;
+    if (every) {
+      EXPECT_TRUE(checked.contains({name, 0})) << name;
     }
   }
 }

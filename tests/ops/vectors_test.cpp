@@ -130,6 +130,12 @@ TEST(Vectors, Subgradients) {
   EXPECT_EQ(slope([](Value x) { return pow(x, 2.0); }, 0), torch("x**2 at 0").get<double>());
   EXPECT_EQ(torch("sqrt'(0)").get<std::string>(), "inf");
   EXPECT_EQ(slope([](Value x) { return sqrt(x); }, 0), std::numeric_limits<double>::infinity());
+  {
+    const json& c = vectors("activations").at("selu_constants");
+    const double alpha = c.at("alpha").get<double>(), scale = c.at("scale").get<double>();
+    const auto selu = [&](Value x) { return elu(x, alpha) * scale; };
+    expect({slope(selu, 0)}, torch("selu'(0)"), "selu'(0)");
+  }
   for (const bool smaller : {false, true}) {
     Bench bench;
     const Value a = bench.in({2}, Shape{}), b = bench.in({2}, Shape{});
@@ -232,6 +238,27 @@ TEST(Vectors, BatchNorm) {
     // By its own statistics, the inference form is the training form.
     expect(bench.of(batch_norm_inference(x, gamma, beta, normed.mean, normed.variance, eps)), want.at("y"),
            convention + " inference");
+  }
+}
+
+TEST(Vectors, BatchNormRunningStatistics) {
+  const json& section = vectors("batchnorm");
+  for (const Convention convention : {Convention::keras, Convention::torch}) {
+    const bool keras = convention == Convention::keras;
+    const json& want = section.at(keras ? "keras" : "torch");
+    Bench bench;
+    const Value x = bench.in(section.at("x"));
+    bench.graph.output("y", batch_norm(x, {.convention = convention, .name = "bn"}));
+    Interpreter run = bench.run();
+    run.set("bn/gamma", Array<double>(Shape{2}, numbers(section.at("gamma"))));
+    run.set("bn/beta", Array<double>(Shape{2}, numbers(section.at("beta"))));
+    run.step();
+    expect(run.output("y").data, want.at("y"), "y");
+    expect(run.variable("bn/mean").data, want.at(keras ? "moving_mean_after_1 (from 0)" : "running_mean_after_1"), "mean");
+    expect(run.variable("bn/variance").data,
+           want.at(keras ? "moving_var_after_1 (from 1, uses BIASED var)"
+                         : "running_var_after_1 (uses UNBIASED var n/(n-1))"),
+           "variance");
   }
 }
 
