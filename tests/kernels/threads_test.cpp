@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/base/threads.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cfenv>
+#include <numeric>
+#include <vector>
+
+#include "thalweg/graph/error.h"
+
+namespace thalweg {
+namespace {
+
+TEST(Threads, PartsCoverEverythingOnceAndAreContiguous) {
+  for (const int threads : {1, 2, 3, 4, 7})
+    for (const std::size_t n : {0u, 1u, 2u, 5u, 100u, 1001u}) {
+      std::vector<int> seen(n);
+      std::atomic<int> most{-1};
+      parallel_for(threads, n, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+        for (std::size_t i = begin; i < end; ++i) ++seen[i];
+        int before = most;
+        while (before < static_cast<int>(worker) && !most.compare_exchange_weak(before, static_cast<int>(worker))) {
+        }
+      });
+      EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), static_cast<int>(n));
+      EXPECT_LT(most, threads);
+    }
+}
+
+TEST(Threads, SmallWorkStaysWithTheCaller) {
+  int calls = 0;
+  parallel_for(4, 100, 1000, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    ++calls;
+    EXPECT_EQ(begin, 0u);
+    EXPECT_EQ(end, 100u);
+    EXPECT_EQ(worker, 0u);
+  });
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Threads, TheLowestPartsExceptionComesBack) {
+  for (int round = 0; round < 20; ++round) try {
+      parallel_for(4, 4, [](std::size_t begin, std::size_t, std::size_t) {
+        if (begin > 0) throw RunError("part " + std::to_string(begin));
+      });
+      FAIL() << "nothing was thrown";
+    } catch (const RunError& error) {
+      EXPECT_STREQ(error.what(), "part 1");
+    }
+}
+
+TEST(Threads, HardwareThreadsAndProbes) {
+  EXPECT_GE(hardware_threads(), 1);
+  EXPECT_FALSE(in_parallel());
+  EXPECT_NO_THROW(check_threading(1));
+  EXPECT_NO_THROW(check_threading(4));
+  EXPECT_NO_THROW(check_run(4));
+  parallel_for(2, 2, [](std::size_t, std::size_t, std::size_t) {
+    EXPECT_TRUE(in_parallel());
+    EXPECT_THROW(check_run(2), RunError);
+  });
+  EXPECT_THROW(check_threading(0), InternalError);
+}
+
+TEST(Threads, AForkedChildGetsAnErrorAndDoesNotHang) {
+  check_threading(2);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(10);
+    try {
+      check_run(2);
+    } catch (const RunError&) {
+      _exit(7);
+    }
+    _exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
+#if defined(__x86_64__)
+TEST(Threads, TheFloatingPointStateOfTheHostDoesNotMatterAndComesBack) {
+  const FloatingPointState before = floating_point_state();
+  FloatingPointState host = before;
+  host.vector_control |= 0x8040;  // denormals to zero
+  set_floating_point_state(host);
+  std::fesetround(FE_UPWARD);
+  const FloatingPointState odd = floating_point_state();
+  for (const int threads : {1, 2}) {
+    {
+      const FloatingPointScope scope(threads);
+      parallel_for(threads, 2, [](std::size_t, std::size_t, std::size_t) {
+        EXPECT_EQ(floating_point_state().vector_control & 0xffc0u, default_floating_point_state().vector_control & 0xffc0u);
+        volatile float tiny = 1e-40f;
+        EXPECT_NE(tiny * 0.5f, 0.0f);
+      });
+    }
+    EXPECT_EQ(floating_point_state().vector_control & 0xffc0u, odd.vector_control & 0xffc0u);
+    EXPECT_EQ(floating_point_state().scalar_control, odd.scalar_control);
+  }
+  set_floating_point_state(before);
+}
+#endif
+
+}  // namespace
+}  // namespace thalweg
