@@ -552,12 +552,14 @@ class Builder {
     for (NodeId i = 0; i < later.size(); ++i)
       for (const Piece& result : later[i].results) line_defining.emplace(result.text, i);
     const auto definition = line_defining.find(piece.text);
-    if (definition == line_defining.end()) in_.fail(piece.at, "{} is not defined{}", shown(piece.text), close(piece, later));
+    if (definition == line_defining.end())
+      in_.fail(piece.at, "{} is not defined{}", shown(piece.text), close(piece, later));
 
     std::vector<std::pair<NodeId, NodeId>> edges;
     for (NodeId i = 0; i < later.size(); ++i)
       for (const Piece& operand : later[i].operands)
-        if (const auto it = line_defining.find(operand.text); it != line_defining.end()) edges.emplace_back(it->second, i);
+        if (const auto it = line_defining.find(operand.text); it != line_defining.end())
+          edges.emplace_back(it->second, i);
     const std::vector<NodeId> cycle = order_of(later.size(), edges).cycle;
     if (!cycle.empty()) {
       std::string names;

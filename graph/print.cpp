@@ -159,7 +159,8 @@ std::string print(const Graph& graph) {
     if (!line.note.empty()) text += "  " + line.note;
     text += '\n';
   }
-  for (const Graph::Output& out : graph.outputs()) text += fmt::format("  output {} = {}\n", out.name, labels(out.value));
+  for (const Graph::Output& out : graph.outputs())
+    text += fmt::format("  output {} = {}\n", out.name, labels(out.value));
   for (const Graph::Update& update : graph.updates())
     text += fmt::format("  update {} <- {}\n", labels(update.variable), labels(update.next));
   return text + "}\n";

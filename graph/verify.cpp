@@ -114,8 +114,8 @@ class Verifier {
     return static_cast<std::size_t>(edges.size()) == operands.size() &&
            std::all_of(edges.begin(), edges.end(), [&](const auto& edge) {
              const detail::Use& use = state_.nodes[edge];
-             return use.operand < operands.size() &&
-                    operands[use.operand] == ValueId{static_cast<NodeId>(boost::source(edge, state_.nodes)), use.result};
+             const ValueId from{static_cast<NodeId>(boost::source(edge, state_.nodes)), use.result};
+             return use.operand < operands.size() && operands[use.operand] == from;
            });
   }
 

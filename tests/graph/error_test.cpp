@@ -170,7 +170,8 @@ const std::vector<Row> rows = {
        return ones;
      }() + "]"),
      "net.txt:4:16: a shape of 1000 axes; at most 8 are allowed"},
-    {"ControlCharacterInAnAttribute", in_graph("  @v = variable {init=\"\\x1b[31m" + std::string(500, 'x') + "\"} : f32[3]"),
+    {"ControlCharacterInAnAttribute",
+     in_graph("  @v = variable {init=\"\\x1b[31m" + std::string(500, 'x') + "\"} : f32[3]"),
      "net.txt:4:8: variable 'v': attribute init is "
      "'\\x1b[31mxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...', must be one of zeros|ones|"
      "constant|values|random_uniform|random_normal|truncated_normal|glorot_uniform|glorot_normal|he_uniform|"
@@ -410,19 +411,21 @@ TEST(Errors, NothingEchoesMoreThanAScreenful) {
   }
 }
 
+constexpr const char* every_part =
+    "  %0 = matmul %image, @weight {tb=false} : f32[4,2]  # \"a b.cpp\":7 backward in a/b\n"
+    "  %1 = constant {values=[1,-2.5e-3,nan]} : f64[3]\n"
+    "  output y = %0\n"
+    "  update @weight <- @weight";
+
 TEST(Errors, EveryPrefixOfATextIsReadOrRefused) {
-  const std::string text = in_graph("  %0 = matmul %image, @weight {tb=false} : f32[4,2]  # \"a b.cpp\":7 backward in a/b\n"
-                                    "  %1 = constant {values=[1,-2.5e-3,nan]} : f64[3]\n  output y = %0\n"
-                                    "  update @weight <- @weight");
+  const std::string text = in_graph(every_part);
   EXPECT_NO_THROW(parse(text));
   for (std::size_t n = 0; n + 2 < text.size(); ++n)
     EXPECT_THROW(parse(text.substr(0, n)), GraphError) << text.substr(0, n);
 }
 
 TEST(Errors, AChangedByteIsReadOrRefusedButNeverWorse) {
-  const std::string text = in_graph("  %0 = matmul %image, @weight {tb=false} : f32[4,2]  # \"a b.cpp\":7 backward in a/b\n"
-                                    "  %1 = constant {values=[1,-2.5e-3,nan]} : f64[3]\n  output y = %0\n"
-                                    "  update @weight <- @weight");
+  const std::string text = in_graph(every_part);
   std::size_t refused = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     for (const char c : {'\0', '\n', ' ', '"', '%', '0', '[', '{', '}', '\xff'}) {
