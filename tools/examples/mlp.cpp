@@ -13,6 +13,6 @@ int main() {
   minimize(loss, Adam{.rate = exponential_decay(1e-3, 0.96, 1000)}, {.penalty = l2(1e-4), .clip = by_global_norm(1.0)});
   g.output("loss", loss);
   g.output("accuracy", accuracy(y, t));
-  std::cout << print(g);
-  fit(g, mnist("data").train, {.epochs = 5, .validation = 0.1, .patience = 2});
+  std::cout << print(g) << std::flush;
+  fit(g, mnist("data"), {.epochs = 5, .validation = 0.1, .patience = 2});
 }

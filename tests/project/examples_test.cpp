@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The example programs do what they promise.
+#include <gtest/gtest.h>
+
+#include "samples.h"
+#include "shell.h"
+
+namespace thalweg::project {
+namespace {
+
+std::string example(const std::string& name) { return word_of(build_root() / "tools/examples" / name); }
+
+TEST(Examples, IrisLearnsItsFlowers) {
+  if (std::getenv("THALWEG_DATA") == nullptr) GTEST_SKIP() << "THALWEG_DATA is not set";
+  const Ran ran = run(example("iris"));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  const std::string label = "validation accuracy ";
+  const std::size_t at = ran.out.find(label);
+  ASSERT_NE(at, std::string::npos) << ran.out;
+  EXPECT_GE(std::stod(ran.out.substr(at + label.size())), 0.95) << ran.out;
+}
+
+TEST(Examples, IrisIsAtMostFortyLines) {
+  EXPECT_LE(lines_of(read_text(source_root() / "tools/examples/iris.cpp")).size(), 40U);
+}
+
+TEST(Examples, IrisWithoutItsFileSaysSo) {
+  const Ran ran = run(example("iris") + " /nowhere/iris.csv");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_NE(ran.err.find("/nowhere/iris.csv"), std::string::npos) << ran.err;
+}
+
+TEST(Examples, MlpPrintsItsStepAndTrains) {
+  const Folder folder;
+  write_small_mnist(folder.path() / "data");
+  const Ran ran = run("cd " + word_of(folder.path()) + " && " + example("mlp"));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_TRUE(ran.out.starts_with("graph mlp {\n")) << ran.out;
+  EXPECT_NE(ran.out.find("update @dense/kernel <- "), std::string::npos) << ran.out;
+  EXPECT_NE(ran.err.find("val_accuracy"), std::string::npos) << ran.err;
+}
+
+}  // namespace
+}  // namespace thalweg::project

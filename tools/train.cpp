@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// thalweg train: the whole way from a data set to a trained, judged and written net.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <memory>
+
+#include "command.h"
+#include "models.h"
+#include "thalweg/thalweg.h"
+
+namespace thalweg::tool {
+namespace {
+
+/// What the command line says of a training run.
+struct Settings {
+  std::string data = {};     ///< a folder or a file
+  std::string label = "-1";  ///< of a table
+  std::string model = "cnn";
+  std::string out = "thalweg-out";
+  int epochs = 1;
+  std::int64_t batch = 32;
+  double rate = 1e-3;
+  std::uint64_t seed = 1;
+  int threads = 0;
+};
+
+constexpr double test_share = 0.2, validation_share = 0.1;
+
+Value net(const Settings& settings, const Value& x, Dim classes) {
+  if (settings.model == "cnn") return convolutional_net(x, classes);
+  const bool images = x.rank() > 2;
+  return images ? dense_net(x, classes, 512, 0.2) : dense_net(x, classes, 64, 0.1);
+}
+
+TensorType batch_type(const Dataset& data, Dim batch) {
+  std::vector<Dim> sizes = data.inputs.shape().vector();
+  sizes[0] = batch;
+  return {DType::f32, Shape(sizes)};
+}
+
+/// One sample through the net, for the table of its layers.
+Graph model_graph(const Settings& settings, const Dataset& data) {
+  Graph g("model");
+  g.output("scores", net(settings, input(g, "x", batch_type(data, 1)), static_cast<Dim>(data.classes.size())));
+  return inference(g);
+}
+
+Graph training_graph(const Settings& settings, const Dataset& data, Dim batch) {
+  Graph g(data.name.empty() ? "train" : data.name);
+  const Value x = input(g, "x", batch_type(data, batch));
+  const Value label = input(g, "label", i32(batch));
+  const Value scores = net(settings, x, static_cast<Dim>(data.classes.size()));
+  const Value loss = mean(sparse_cross_entropy(scores, label));
+  minimize(loss, Adam{.rate = settings.rate});
+  g.output("loss", loss);
+  g.output("accuracy", accuracy(scores, label));
+  g.output("scores", scores);
+  return g;
+}
+
+void print_data(const TrainTest& data) {
+  std::vector<Dim> sample = data.train.inputs.shape().vector();
+  sample.erase(sample.begin());
+  fmt::print("{} training and {} test samples of {}, {} classes\n\n", with_commas(data.train.size()),
+             with_commas(data.test.size()), to_string(TensorType{DType::f32, Shape(sample)}), data.train.classes.size());
+}
+
+void print_memory(const Program& program, Dim batch) {
+  const auto bytes = [](std::size_t n) { return with_commas(static_cast<std::int64_t>(n)); };
+  const MemoryReport& memory = program.memory();
+  fmt::print("planned memory of a step of {} samples: {} bytes\n", batch, bytes(memory.total()));
+  fmt::print("  variables {}, constants {}, inputs {}, activations and gradients {}\n", bytes(memory.variables),
+             bytes(memory.constants), bytes(memory.inputs), bytes(memory.arena));
+  fmt::print("  {} kernels, cut for {} {}\n\n", program.kernels(), program.logical_threads(),
+             program.logical_threads() == 1 ? "thread" : "threads");
+  std::fflush(stdout);
+}
+
+History trained(const Graph& graph, const Dataset& data, const Settings& settings, const CompileOptions& compiling) {
+  try {
+    return fit(graph, data, {.epochs = settings.epochs, .validation = validation_share, .seed = settings.seed,
+                             .compile = compiling});
+  } catch (const RunError& error) {
+    // The data has been read and fits: what is left is the numbers, and what the machine lacks.
+    const bool numbers = std::string_view(error.what()).find("training has diverged") != std::string_view::npos;
+    throw Stop(numbers ? numeric_failure : bad_input, error.what());
+  }
+}
+
+/// counts[truth * classes + answer]
+std::vector<std::int64_t> confusion(const Tensor& scores, const Tensor& labels) {
+  const auto classes = static_cast<std::size_t>(scores.shape()[1]);
+  const std::span<const float> score = scores.as<float>();
+  const std::span<const std::int32_t> label = labels.as<std::int32_t>();
+  std::vector<std::int64_t> counts(classes * classes);
+  for (std::size_t i = 0; i < label.size(); ++i) {
+    const auto row = score.subspan(i * classes, classes);
+    const auto answer = static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
+    ++counts[static_cast<std::size_t>(label[i]) * classes + answer];
+  }
+  return counts;
+}
+
+void print_confusion(const std::vector<std::int64_t>& counts, const std::vector<std::string>& classes) {
+  std::size_t width = 5;
+  for (const std::string& name : classes) width = std::max(width, name.size() + 1);
+  fmt::print("confusion matrix (rows: the truth, columns: the answer)\n{:>{}}", "", width);
+  for (const std::string& name : classes) fmt::print("{:>{}}", name, width);
+  for (std::size_t truth = 0; truth < classes.size(); ++truth) {
+    fmt::print("\n{:>{}}", classes[truth], width);
+    for (std::size_t answer = 0; answer < classes.size(); ++answer)
+      fmt::print("{:>{}}", counts[truth * classes.size() + answer], width);
+  }
+  fmt::print("\n\n");
+}
+
+std::filesystem::path made_folder(const std::string& name) {
+  std::error_code error;
+  std::filesystem::create_directories(name, error);
+  if (error || !std::filesystem::is_directory(name))
+    throw Stop(bad_input, fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
+  return name;
+}
+
+void write_results(const std::filesystem::path& out, const Graph& graph, const History& history) {
+  save_weights(history.variables, (out / "weights.safetensors").string());
+  write_csv(history, (out / "history.csv").string());
+  write_svg(history, (out / "curve.svg").string());
+  write_text(graph, (out / "step.txt").string());
+  fmt::print("written: {0}/weights.safetensors, {0}/history.csv, {0}/curve.svg, {0}/step.txt\n", out.string());
+}
+
+Status train(const TrainTest& data, const Settings& settings) {
+  if (data.train.classes.size() < 2) throw Stop(bad_input, "the labels are all of one class: there is nothing to learn");
+  const std::filesystem::path out = made_folder(settings.out);
+  print_data(data);
+  fmt::print("{}\n", summary(model_graph(settings, data.train)).text());
+  const Dim batch = std::min(settings.batch, data.train.size());
+  const Graph graph = training_graph(settings, data.train, batch);
+  const CompileOptions compiling{.logical_threads = settings.threads};
+  print_memory(compile(graph, compiling), batch);
+  const History history = trained(graph, data.train, settings, compiling);
+  write_results(out, graph, history);
+  if (history.interrupted) throw Stop(interrupted, "interrupted; what was learned until then is written");
+
+  const Tensor scores = predict(graph, history.variables, data.test.inputs, "scores", {.compile = compiling});
+  const std::vector<std::int64_t> counts = confusion(scores, data.test.labels);
+  print_confusion(counts, data.train.classes);
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < data.train.classes.size(); ++i) right += counts[i * (data.train.classes.size() + 1)];
+  fmt::print("test accuracy {:.2f} %\n", 100 * static_cast<double>(right) / static_cast<double>(data.test.size()));
+  return succeeded;
+}
+
+const CLI::Validator positive(
+    [](std::string& text) -> std::string {
+      double value = 0;
+      if (!CLI::detail::lexical_cast(text, value) || !(value > 0 && value <= 1e6)) return text + " is no number above 0";
+      return "";
+    },
+    "NUMBER > 0", "positive");
+
+void add_common(CLI::App* command, const std::shared_ptr<Settings>& settings) {
+  command->add_option("--epochs", settings->epochs, "times through the training set")
+      ->check(CLI::Range(1, 1000000))->capture_default_str();
+  command->add_option("--batch", settings->batch, "samples a step")->check(CLI::Range(1, 1000000))->capture_default_str();
+  command->add_option("--rate", settings->rate, "Adam's learning rate")->check(positive)->capture_default_str();
+  command->add_option("--seed", settings->seed, "of the split and of every shuffle")->capture_default_str();
+  command->add_option("--out", settings->out, "folder for weights, history, curve and text")->capture_default_str();
+  command->add_option("--threads", settings->threads, "threads that the work is cut for; 0 lets the compiler choose")
+      ->check(CLI::Range(0, 256))->capture_default_str();
+}
+
+void add_model(CLI::App* command, const std::shared_ptr<Settings>& settings) {
+  command->add_option("--model", settings->model, "cnn or mlp")->check(CLI::IsMember({"cnn", "mlp"}))
+      ->capture_default_str();
+}
+
+CLI::App* add_task(CLI::App* train_command, Action& action, const char* name, const char* help, const Settings& defaults,
+                   TrainTest (*load)(const Settings&), std::shared_ptr<Settings>& settings) {
+  settings = std::make_shared<Settings>(defaults);
+  CLI::App* command = train_command->add_subcommand(name, help);
+  add_common(command, settings);
+  command->callback([settings, load, &action] {
+    action = [settings, load] { return train(load(*settings), *settings); };
+  });
+  return command;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("train", "Train a classifier, judge it on samples it has not seen, write it");
+  command->require_subcommand(1);
+  std::shared_ptr<Settings> settings;
+
+  CLI::App* digits_command = add_task(
+      command, action, "digits", "1,797 handwritten digits of 8x8 pixels, carried in the library",
+      {.epochs = 15, .batch = 32}, [](const Settings& s) { return split(digits(), test_share, s.seed); }, settings);
+  add_model(digits_command, settings);
+
+  CLI::App* mnist_command = add_task(
+      command, action, "mnist", "MNIST or a set of its form: IDX files in a folder", {.epochs = 5, .batch = 64},
+      [](const Settings& s) { return mnist(s.data); }, settings);
+  mnist_command->add_option("--data", settings->data, "folder with the four files, gzipped or not")->required();
+  add_model(mnist_command, settings);
+
+  CLI::App* csv_command = add_task(
+      command, action, "csv", "a table of numbers with a column of labels: an MLP on standardized columns",
+      {.model = "mlp", .epochs = 100, .batch = 16},
+      [](const Settings& s) { return standardized(split(csv(s.data, {.label = s.label}), test_share, s.seed)); },
+      settings);
+  csv_command->add_option("--data", settings->data, "the file, gzipped or not")->required();
+  csv_command->add_option("--label", settings->label, "the labels' column: its name, or its position from 0")->required();
+}
+
+}  // namespace thalweg::tool
