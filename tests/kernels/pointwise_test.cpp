@@ -34,7 +34,7 @@ TEST(Pointwise, BinaryOpsOverAllMeetings) {
   for (const auto& [x, y] : meetings)
     for (const DType dtype : numeric) {
       if (skips(x, y, dtype)) continue;
-      const auto both = [&] { return std::pair(a(typed(dtype, x)), a(typed(dtype, y))); };
+      const auto both = [&, &p = x, &q = y] { return std::pair(a(typed(dtype, p)), a(typed(dtype, q))); };
       for (Value (*op)(Operand, Operand) : {add, sub, mul, div, max, min}) {
         const auto [p, q] = both();
         const Value value = op(p, q);
