@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/train/batches.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "thalweg/graph/fail.h"
+#include "thalweg/graph/opdef.h"
+#include "thalweg/lib/train/with_batch.h"
+
+namespace thalweg {
+namespace {
+
+Dim sample_elements(const TensorType& type) { return type.elements() / type.shape[0]; }
+
+/// Whether rows of `data` are rows of an input: the axes inside a row may differ ([28,28,1] feeds [784]), its elements
+/// lie in the same order.
+bool fits(const TensorType& input, const Tensor& data) {
+  return data && input.shape.rank() > 0 && input.dtype == data.type().dtype &&
+         sample_elements(input) == sample_elements(data.type());
+}
+
+std::string listed(const Graph& graph, const Dataset& data) {
+  std::string text = fmt::format("\n    samples  {}", to_string(data.inputs.type()));
+  if (data.labels) text += fmt::format("\n    labels   {}", to_string(data.labels.type()));
+  for (const NodeId id : graph.inputs())
+    text += fmt::format("\n    input '{}'  {}", graph.node(id).name, to_string(graph.node(id).types[0]));
+  return text;
+}
+
+NodeId input_named(const Graph& graph, const std::string& name) {
+  std::vector<std::string> known;
+  for (const NodeId id : graph.inputs()) {
+    if (graph.node(id).name == name) return id;
+    known.push_back(graph.node(id).name);
+  }
+  run_error("graph '{}' has no input '{}'{}", graph.name(), shown(name), suggestion(name, known));
+}
+
+void check_named(const Graph& graph, const Dataset& data, const std::string& name, const Tensor& rows,
+                 std::string_view what) {
+  if (name.empty()) return;
+  const TensorType& type = graph.node(input_named(graph, name)).types[0];
+  if (!rows) run_error("input '{}' asks for {}, and the dataset has none{}", name, what, listed(graph, data));
+  if (!fits(type, rows))
+    run_error("input '{}' is {}, and the {} are {}: a row must have its dtype and as many elements", name,
+              to_string(type), what, to_string(rows.type()));
+}
+
+}  // namespace
+
+Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label) {
+  if (!data.inputs || data.inputs.shape().rank() == 0) throw RunError("the dataset has no samples");
+  if (data.labels && (data.labels.shape().rank() == 0 || data.labels.shape()[0] != data.size()))
+    run_error("the dataset has {} samples and labels {}", data.size(), to_string(data.labels.type()));
+  check_named(graph, data, input, data.inputs, "samples");
+  check_named(graph, data, label, data.labels, "labels");
+  const std::vector<NodeId> ids = graph.inputs();
+  if (ids.empty() || ids.size() > 2)
+    run_error("graph '{}' has {} inputs, and samples and labels feed one or two{}", graph.name(), ids.size(),
+              listed(graph, data));
+  std::vector<Binding> readings;
+  for (const NodeId id : ids) {
+    const Node& node = graph.node(id);
+    if (!fits(node.types[0], data.inputs) || (!input.empty() && node.name != input)) continue;
+    if (ids.size() == 1) {
+      if (label.empty()) readings.push_back({node.name, {}});
+      continue;
+    }
+    const Node& other = graph.node(ids[0] == id ? ids[1] : ids[0]);
+    if (!fits(other.types[0], data.labels) || (!label.empty() && other.name != label)) continue;
+    readings.push_back({node.name, other.name});
+  }
+  if (readings.size() == 1) return readings[0];
+  run_error("{} of the inputs of graph '{}' {} the data{}", readings.empty() ? "no reading" : "more than one reading",
+            graph.name(), readings.empty() ? "fits" : "fit", listed(graph, data));
+}
+
+std::vector<std::string> scalar_outputs(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Graph::Output& output : graph.outputs())
+    if (graph.type(output.value).elements() == 1 && graph.type(output.value).shape.rank() == 0)
+      names.push_back(output.name);
+  std::stable_partition(names.begin(), names.end(), [](const std::string& name) { return name == "loss"; });
+  return names;
+}
+
+Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const CompileOptions& options)
+    : samples_(samples) {
+  batch_ = batch_of(graph);
+  if (samples_ >= batch_) whole_.emplace(compile(graph, options));
+  if (const Dim rest = samples_ % batch_; rest != 0) rest_.emplace(compile(with_batch(graph, rest), options));
+  for (const NodeId id : graph.inputs()) {
+    const std::string& name = graph.node(id).name;
+    if (name == binding.input) input_ = name;
+    else if (name == binding.label) label_ = name;
+    else run_error("input '{}' of graph '{}' gets neither samples nor labels", name, graph.name());
+  }
+}
+
+Program& Batches::run(Dim index, const Samples& samples) {
+  const Dim begin = first(index), rows = size(index);
+  Program& program = rows == batch_ ? *whole_ : *rest_;
+  if (!input_.empty()) gather(program, input_, samples.data->inputs, begin, rows, samples);
+  if (!label_.empty()) gather(program, label_, samples.data->labels, begin, rows, samples);
+  program.run();
+  return program;
+}
+
+void Batches::gather(Program& program, const std::string& name, const Tensor& from, Dim begin, Dim size,
+                     const Samples& samples) const {
+  std::byte* to = nullptr;
+  switch (from.type().dtype) {
+    case DType::f32: to = reinterpret_cast<std::byte*>(program.input<float>(name).data()); break;
+    case DType::bf16: to = reinterpret_cast<std::byte*>(program.input<std::uint16_t>(name).data()); break;
+    case DType::f64: to = reinterpret_cast<std::byte*>(program.input<double>(name).data()); break;
+    case DType::i32: to = reinterpret_cast<std::byte*>(program.input<std::int32_t>(name).data()); break;
+    case DType::i64: to = reinterpret_cast<std::byte*>(program.input<std::int64_t>(name).data()); break;
+    case DType::u8: to = reinterpret_cast<std::byte*>(program.input<std::uint8_t>(name).data()); break;
+    case DType::boolean: to = reinterpret_cast<std::byte*>(program.input<bool>(name).data()); break;
+  }
+  const auto* rows = static_cast<const std::byte*>(from.data());
+  const std::size_t bytes = from.bytes() / static_cast<std::size_t>(from.shape()[0]);
+  if (samples.order.empty()) {
+    std::memcpy(to, rows + static_cast<std::size_t>(samples.begin + begin) * bytes,
+                static_cast<std::size_t>(size) * bytes);
+    return;
+  }
+  for (Dim i = 0; i < size; ++i)
+    std::memcpy(to + static_cast<std::size_t>(i) * bytes,
+                rows + (static_cast<std::size_t>(samples.begin) + samples.order[static_cast<std::size_t>(begin + i)]) * bytes,
+                bytes);
+}
+
+}  // namespace thalweg

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private: programs that run over samples, batch by batch.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "thalweg/lib/compile/program.h"
+#include "thalweg/lib/data/dataset.h"
+
+namespace thalweg {
+
+/// Which input of a graph gets the samples, and which the labels (empty: no input asks for them).
+struct Binding {
+  std::string input;
+  std::string label;
+};
+/// Finds the inputs: those named, else those whose dtype and size of a sample fit the data, if only one reading does.
+/// Throws RunError listing what there is otherwise, and for data that does not fit.
+Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label);
+
+/// The names of the outputs of one element, `loss` first.
+std::vector<std::string> scalar_outputs(const Graph& graph);
+
+/// Some samples of a dataset: all of them in order, or those that `order` lists. It refers to both.
+struct Samples {
+  const Dataset* data;
+  Dim begin = 0;
+  Dim end = 0;
+  std::span<const std::uint32_t> order = {};
+};
+
+/// A graph compiled for running over N samples: a program for whole batches and one for what is left at the end, on
+/// the same variables.
+class Batches {
+ public:
+  Batches(const Graph& graph, Dim samples, const Binding& binding, const CompileOptions& options);
+
+  Dim count() const { return (samples_ + batch_ - 1) / batch_; }
+  Dim first(Dim index) const { return index * batch_; }
+  Dim size(Dim index) const { return std::min(batch_, samples_ - index * batch_); }
+  /// Copies the samples of batch `index` into its program and runs it. Allocates nothing.
+  Program& run(Dim index, const Samples& samples);
+
+ private:
+  void gather(Program& program, const std::string& name, const Tensor& from, Dim begin, Dim size,
+              const Samples& samples) const;
+  Dim batch_ = 1;
+  Dim samples_;
+  std::optional<Program> whole_;
+  std::optional<Program> rest_;
+  std::string input_;
+  std::string label_;
+};
+
+}  // namespace thalweg

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "thalweg/graph/graph.h"
+#include "thalweg/lib/compile/program.h"
+#include "thalweg/lib/data/dataset.h"
+#include "thalweg/lib/train/history.h"
+
+namespace thalweg {
+
+/// What training is judged by after each epoch: nothing, the last part of the training set (a fraction; cut off before
+/// any shuffling, as Keras does), or a set of its own.
+class THALWEG_API Validation {
+ public:
+  Validation() = default;
+  Validation(double fraction) : fraction_(fraction) {}           // NOLINT: `.validation = 0.1`
+  Validation(Dataset data) : data_(std::move(data)) {}           // NOLINT: `.validation = test`
+  const std::optional<double>& fraction() const { return fraction_; }
+  const std::optional<Dataset>& data() const { return data_; }
+
+ private:
+  std::optional<double> fraction_;
+  std::optional<Dataset> data_;
+};
+
+/// What a callback sees after an epoch; it may change nothing but `stop`.
+struct EpochEnd {
+  int epoch = 0;            ///< from 1
+  const History& history;   ///< its last row is this epoch's
+  bool stop = false;        ///< set it to make this the last epoch
+};
+using Callback = std::function<void(EpochEnd&)>;
+
+/// What is shown of training on standard error. The words of Keras: 1 a bar, 2 a line an epoch.
+inline constexpr int verbose_automatic = -1;  ///< a bar on a terminal, else a line an epoch
+inline constexpr int verbose_silent = 0;
+inline constexpr int verbose_bar = 1;
+inline constexpr int verbose_lines = 2;
+
+struct FitOptions {
+  int epochs = 1;
+  /// Samples a step; 0: as many as the graph's inputs say. The last step of an epoch takes what is left.
+  Dim batch = 0;
+  Validation validation = {};
+  bool shuffle = true;      ///< anew for each epoch, by `permutation(N, seed, epoch)`
+  std::uint64_t seed = 0;
+  int verbose = verbose_automatic;
+  /// Stops when so many epochs in a row were no better, and gives back the best epoch's weights however training
+  /// ends (Keras: EarlyStopping with restore_best_weights). Slots of the optimizer keep their last values.
+  std::optional<int> patience = {};
+  /// What patience watches, by its name in the history; by default val_loss, or loss without validation. A name with
+  /// `accuracy` in it is better when larger, any other when smaller.
+  std::string monitor = {};
+  double min_delta = 0;     ///< an improvement is larger than this
+  /// The graph's inputs that get samples and labels; by default those whose types fit, if that is unambiguous.
+  std::string input = {};
+  std::string label = {};
+  std::vector<Callback> callbacks = {};
+  /// The variables to train; by default new ones, from their initializers. Those of a history let training go on.
+  std::optional<Variables> variables = {};
+  /// How steps are compiled (`compile.variables` is replaced by `variables`).
+  CompileOptions compile = {};
+};
+
+/// Trains: compiles the graph (its updates are a step), runs `epochs` times over the data, and returns what it
+/// measured and the variables. Measures are averaged over samples, so that a short last batch weighs what it holds.
+/// SIGINT ends it after the current step (`history.interrupted`), a second one ends the process. Throws RunError for
+/// data that does not fit the graph, and for a loss that is not finite.
+THALWEG_API History fit(const Graph& graph, const Dataset& train, const FitOptions& options = {});
+/// The same on the training part; the test part is not looked at.
+THALWEG_API History fit(const Graph& graph, const TrainTest& data, const FitOptions& options = {});
+
+struct RunOptions {
+  Dim batch = 0;           ///< samples a run; 0: the graph's
+  std::string input = {};  ///< as in FitOptions
+  std::string label = {};
+  CompileOptions compile = {};  ///< `compile.variables` is replaced by the given ones
+};
+
+/// The scalar outputs of a graph, averaged over samples; loss first.
+struct THALWEG_API Scores {
+  std::vector<std::string> names;
+  std::vector<double> values;
+  /// Throws RunError with the nearest names for an unknown one.
+  double operator[](std::string_view name) const;
+};
+/// Runs `inference(graph)` over all samples, in order, and averages its scalar outputs.
+THALWEG_API Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& data,
+                            const RunOptions& options = {});
+/// An output of `inference(graph)` for all samples of `inputs` [N, …]. Its first axis must be the batch. By default
+/// the only output that has one.
+THALWEG_API Tensor predict(const Graph& graph, const Variables& variables, const Tensor& inputs,
+                           const std::string& output = {}, const RunOptions& options = {});
+
+}  // namespace thalweg
