@@ -51,7 +51,7 @@ Graph model_graph(const Settings& settings, const Dataset& data) {
 }
 
 Graph training_graph(const Settings& settings, const Dataset& data, Dim batch) {
-  Graph g(data.name.empty() ? "train" : data.name);
+  Graph g("step");
   const Value x = input(g, "x", batch_type(data, batch));
   const Value label = input(g, "label", i32(batch));
   const Value scores = net(settings, x, static_cast<Dim>(data.classes.size()));
