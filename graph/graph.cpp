@@ -91,6 +91,10 @@ std::vector<Value> results_of(const Value& first) {
   return all;
 }
 
+void Operand::empty_operand(SourceLoc loc) {
+  throw GraphError("an empty Value was given as an operand: it belongs to no graph", loc);
+}
+
 // ---- Graph
 
 Graph::Graph(std::string name) : state_(std::make_shared<GraphState>()) { rename(std::move(name)); }

@@ -85,10 +85,16 @@ struct Operand {
   double number = 0;
   SourceLoc loc;
 
-  Operand(Value v, SourceLoc l = SourceLoc::current()) : value(std::move(v)), loc(l) {}  // NOLINT: by design
+  /// Throws GraphError for an empty Value: it is no number.
+  Operand(Value v, SourceLoc l = SourceLoc::current()) : value(std::move(v)), loc(l) {  // NOLINT: by design
+    if (!value) empty_operand(l);
+  }
   Operand(double n, SourceLoc l = SourceLoc::current()) : number(n), loc(l) {}           // NOLINT: by design
   Operand(int n, SourceLoc l = SourceLoc::current()) : number(n), loc(l) {}              // NOLINT: by design
   bool is_number() const { return !value; }
+
+ private:
+  [[noreturn]] THALWEG_API static void empty_operand(SourceLoc loc);
 };
 
 /// A computation: nodes, named outputs, and the updates that a step commits together. A handle: copies share one

@@ -70,7 +70,7 @@ class Generator {
       case 3: case 4: case 5: case 6: return binary();
       case 7: return reduce();
       case 8: case 9: return product();
-      case 10: return keep(chance(50) ? softmax(any()) : log_softmax(any()));
+      case 10: return keep(chance(50) ? softmax(ranked()) : log_softmax(ranked()));
       case 11: return move();
       case 12: return choose();
       case 13: return convolve();
@@ -79,6 +79,12 @@ class Generator {
       case 16: return lookup();
       default: return keep(dropout(any(), 0.25));
     }
+  }
+
+  /// A value that has axes.
+  Value ranked() {
+    const Value x = any();
+    return x.rank() > 0 ? x : reshape(x, {1});
   }
 
   Value unary(const Value& x) {
@@ -167,7 +173,7 @@ class Generator {
   }
 
   void move() {
-    const Value x = any();
+    const Value x = ranked();
     switch (pick(0, 4)) {
       case 0: return keep(reshape(x, {-1}));
       case 1: return keep(transpose(x));
