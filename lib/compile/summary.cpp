@@ -34,6 +34,7 @@ class Rows {
   void add(NodeId id) {
     const Node& node = graph_.node(id);
     if (node.origin != Origin::forward || node.op->name == "input") return;
+    if (is_variable(node) && !is_float(node.types[0].dtype)) return;  // the step counter is no parameter
     const bool source = node.op->fusion == Fusion::source;
     if (node.scope.empty() && source && !is_variable(node)) return;
     if (rows_.empty() || node.scope != scope_ || node.scope.empty()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -41,7 +42,14 @@ inline std::string departure(const Program& program, const Bounds& bounds) {
     const std::vector<double> got = name.starts_with("@") ? program.variables().at(name.substr(1)).numbers()
                                                           : program.fetch(name).numbers();
     if (got.size() != expected.value.size()) return name + " has another size";
-    if (const double w = worst(expected, got); w > 1) return name + " is off by " + std::to_string(w) + " bounds";
+    if (const double w = worst(expected, got); w > 1) {
+      std::string text = name + " is off by " + std::to_string(w) + " bounds";
+      for (std::size_t k = 0; k < got.size(); ++k)
+        if (std::fabs(got[k] - expected.value[k]) > expected.bound[k])
+          return text + fmt::format(": element {} is {}, expected {} within {}", k, got[k], expected.value[k],
+                                    expected.bound[k]);
+      return text;
+    }
   }
   return {};
 }
