@@ -56,7 +56,10 @@ Graph training_graph(const Settings& settings, const Dataset& data, Dim batch) {
   const Value label = input(g, "label", i32(batch));
   const Value scores = net(settings, x, static_cast<Dim>(data.classes.size()));
   const Value loss = mean(sparse_cross_entropy(scores, label));
-  minimize(loss, Adam{.rate = settings.rate});
+  // Straight down to a hundredth by the last step: the last epochs settle instead of wandering.
+  const double samples = static_cast<double>(data.size()) * (1 - validation_share);
+  const double steps = std::ceil(samples / static_cast<double>(batch)) * settings.epochs;
+  minimize(loss, Adam{.rate = polynomial_decay(settings.rate, steps, {.end = settings.rate / 100})});
   g.output("loss", loss);
   g.output("accuracy", accuracy(scores, label));
   g.output("scores", scores);

@@ -258,6 +258,20 @@ TEST(Program, CountsItsMemoryExactly) {
   EXPECT_EQ(m.variables, p.variables().bytes());
 }
 
+TEST(Program, PlansTheArenaUpToItsLastByteAndNoFurther) {
+  for (Graph g : {mlp(64), cnn(32)}) {
+    separate_results(g);
+    const ValueIndex index(g);
+    const CompileOptions options = threads(2);
+    const Plan plan = plan_kernels(g, index, options, 2);
+    const Placement placement = place(g, index, plan, options);
+    std::size_t high_water = 0;
+    for (const Buffer& b : placement.buffers)
+      if (b.region == Region::arena) high_water = std::max(high_water, b.offset + (b.bytes + 63) / 64 * 64);
+    EXPECT_EQ(high_water, placement.arena) << g.name();
+  }
+}
+
 TEST(Program, ExactOnWholeNumbers) {
   for (const auto& [m, k, n] : {std::array<Dim, 3>{1, 1, 1}, {7, 13, 5}, {64, 31, 33}, {128, 100, 17}}) {
     Graph g("whole");

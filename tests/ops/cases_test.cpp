@@ -321,7 +321,8 @@ std::vector<AttrValue> forbidden(const AttrSpec& spec, const AttrValue& good) {
   if (std::isfinite(spec.min)) bad.push_back(spec.min_open ? spec.min : spec.min - 1);
   if (std::isfinite(spec.max)) bad.push_back(spec.max_open ? spec.max : spec.max + 1);
   const bool real = spec.kind == AttrKind::real || spec.kind == AttrKind::reals;
-  if (real && !spec.allow_nonfinite) bad.insert(bad.end(), {nan, inf, -inf});
+  if (real && !spec.allow_nonfinite)
+    for (const double x : {nan, inf, -inf}) bad.push_back(x);
   std::vector<AttrValue> all;
   for (const double x : bad) {
     if (spec.kind == AttrKind::integer) all.emplace_back(static_cast<std::int64_t>(x));
