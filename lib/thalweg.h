@@ -37,6 +37,7 @@
 #include "thalweg/ops/softmax.h"
 #include "thalweg/ops/source.h"
 #include "thalweg/optim/adam.h"
+#include "thalweg/optim/adaptive.h"
 #include "thalweg/optim/clip.h"
 #include "thalweg/optim/minimize.h"
 #include "thalweg/optim/optimizer.h"

@@ -6,6 +6,7 @@
 #include <map>
 #include <regex>
 #include <set>
+#include <string_view>
 
 #include "shell.h"
 
@@ -120,6 +121,27 @@ TEST(Floors, EverySourceFileStartsWithItsLicence) {
       if (extension == ".h" && !many_times && text.find("#pragma once") == std::string::npos) report += file + ": no #pragma once\n";
     }
   }
+  EXPECT_EQ(report, "");
+}
+
+TEST(Floors, EveryTestIsNamedInItsFoldersBuildFile) {
+  const std::string rooms = read_text(source_root() / "tests/meson.build");
+  std::string report;
+  int tests = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(source_root() / "tests")) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with("_test.cpp")) continue;
+    ++tests;
+    const fs::path folder = entry.path().parent_path();
+    const std::string file = fs::relative(entry.path(), source_root()).generic_string();
+    if (rooms.find("'" + folder.filename().string() + "'") == std::string::npos)
+      report += file + ": tests/meson.build does not name its folder\n";
+    const std::string build = fs::exists(folder / "meson.build") ? read_text(folder / "meson.build") : "";
+    const std::string topic = name.substr(0, name.size() - std::string_view("_test.cpp").size());
+    if (build.find("'" + topic + "'") == std::string::npos && build.find("'" + name + "'") == std::string::npos)
+      report += file + ": not in its folder's meson.build\n";
+  }
+  EXPECT_GT(tests, 30);
   EXPECT_EQ(report, "");
 }
 

@@ -4,6 +4,7 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include <unistd.h>
+#include "../temporary.h"
 
 namespace thalweg::project {
 
@@ -36,25 +37,7 @@ inline void write_text(const std::filesystem::path& path, const std::string& tex
   if (!file) throw std::runtime_error("cannot write " + path.string());
 }
 
-/// A folder that goes away with the test.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "thalweg-test-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder");
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using tests::Folder;
 
 /// A path as one word of the shell.
 inline std::string word_of(const std::filesystem::path& path) {
