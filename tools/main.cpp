@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line: results on standard output, progress and errors on standard error.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -25,9 +26,18 @@ void stop_on_interrupt(int) {
   _exit(interrupted);
 }
 
+/// A closed standard stream leaves its number to the next file that is opened, and progress would go into the weights.
+/// It gets /dev/null instead: errors are dropped, while reading input and writing results fail as they did.
+void keep_standard_streams() {
+  constexpr int access[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+  for (int stream = 0; stream < 3; ++stream)
+    if (fcntl(stream, F_GETFD) < 0) static_cast<void>(open("/dev/null", access[stream]));  // the lowest free number
+}
+
 Status complain(Status status, const std::string& message) {
   std::fflush(stdout);
-  fmt::print(stderr, "thalweg: {}\n", message);
+  // Called where an exception is handled: standard error that cannot be written to must not become another one.
+  std::fputs(("thalweg: " + message + "\n").c_str(), stderr);
   return status;
 }
 
@@ -49,7 +59,7 @@ Status run(int argc, char** argv) {
     return complain(wrong_usage, fmt::format("{} (see thalweg --help)", error.what()));
   }
   const Status status = action();
-  if (std::fflush(stdout) != 0) return complain(bad_input, "cannot write to standard output");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain(bad_input, "cannot write to standard output");
   return status;
 }
 
@@ -73,6 +83,7 @@ Status guarded_run(int argc, char** argv) {
 }  // namespace thalweg::tool
 
 int main(int argc, char** argv) {
+  thalweg::tool::keep_standard_streams();
   struct sigaction action = {};
   action.sa_handler = thalweg::tool::stop_on_interrupt;
   sigaction(SIGINT, &action, nullptr);

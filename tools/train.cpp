@@ -88,36 +88,64 @@ History trained(const Graph& graph, const Dataset& data, const Settings& setting
   try {
     return fit(graph, data, {.epochs = settings.epochs, .validation = validation_share, .seed = settings.seed,
                              .compile = compiling});
-  } catch (const RunError& error) {
-    // The data has been read and fits: what is left is the numbers, and what the machine lacks.
-    const bool numbers = std::string_view(error.what()).find("training has diverged") != std::string_view::npos;
-    throw Stop(numbers ? numeric_failure : bad_input, error.what());
+  } catch (const Diverged& error) {
+    throw Stop(numeric_failure, error.what());
   }
 }
 
-/// counts[truth * classes + answer]
-std::vector<std::int64_t> confusion(const Tensor& scores, const Tensor& labels) {
-  const auto classes = static_cast<std::size_t>(scores.shape()[1]);
+/// The class of the largest score, for each sample.
+std::vector<std::size_t> answers(const Tensor& scores) {
+  const auto samples = static_cast<std::size_t>(scores.shape()[0]), classes = static_cast<std::size_t>(scores.shape()[1]);
   const std::span<const float> score = scores.as<float>();
-  const std::span<const std::int32_t> label = labels.as<std::int32_t>();
-  std::vector<std::int64_t> counts(classes * classes);
-  for (std::size_t i = 0; i < label.size(); ++i) {
+  std::vector<std::size_t> found(samples);
+  for (std::size_t i = 0; i < samples; ++i) {
     const auto row = score.subspan(i * classes, classes);
-    const auto answer = static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
-    ++counts[static_cast<std::size_t>(label[i]) * classes + answer];
+    found[i] = static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
   }
-  return counts;
+  return found;
 }
 
-void print_confusion(const std::vector<std::int64_t>& counts, const std::vector<std::string>& classes) {
+/// A name as a terminal may show it: control characters as \xNN.
+std::string shown(const std::string& name) {
+  std::string text;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(name[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < name.size() ? name[i + 1] : 0);
+    const bool c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // the control characters of Unicode beyond ASCII
+    if (c1) {
+      text += fmt::format("\\x{:02x}", next);
+      ++i;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      text += fmt::format("\\x{:02x}", byte);
+    } else {
+      text += name[i];
+    }
+  }
+  return text;
+}
+
+constexpr std::size_t most_classes_shown = 50;
+
+void print_confusion(std::span<const std::int32_t> truths, const std::vector<std::size_t>& answered,
+                     const std::vector<std::string>& classes) {
+  if (classes.size() > most_classes_shown) {
+    fmt::print("no confusion matrix: {} classes are more than the {} that one is printed for\n\n",
+               with_commas(static_cast<std::int64_t>(classes.size())), most_classes_shown);
+    return;
+  }
+  std::vector<std::int64_t> counts(classes.size() * classes.size());
+  for (std::size_t i = 0; i < truths.size(); ++i)
+    ++counts[static_cast<std::size_t>(truths[i]) * classes.size() + answered[i]];
+  std::vector<std::string> names;
+  for (const std::string& name : classes) names.push_back(shown(name));
   std::size_t width = 5;
-  for (const std::string& name : classes) width = std::max(width, name.size() + 1);
+  for (const std::string& name : names) width = std::max(width, name.size() + 1);
   fmt::print("confusion matrix (rows: the truth, columns: the answer)\n{:>{}}", "", width);
-  for (const std::string& name : classes) fmt::print("{:>{}}", name, width);
-  for (std::size_t truth = 0; truth < classes.size(); ++truth) {
-    fmt::print("\n{:>{}}", classes[truth], width);
-    for (std::size_t answer = 0; answer < classes.size(); ++answer)
-      fmt::print("{:>{}}", counts[truth * classes.size() + answer], width);
+  for (const std::string& name : names) fmt::print("{:>{}}", name, width);
+  for (std::size_t truth = 0; truth < names.size(); ++truth) {
+    fmt::print("\n{:>{}}", names[truth], width);
+    for (std::size_t answer = 0; answer < names.size(); ++answer)
+      fmt::print("{:>{}}", counts[truth * names.size() + answer], width);
   }
   fmt::print("\n\n");
 }
@@ -152,10 +180,11 @@ Status train(const TrainTest& data, const Settings& settings) {
   if (history.interrupted) throw Stop(interrupted, "interrupted; what was learned until then is written");
 
   const Tensor scores = predict(graph, history.variables, data.test.inputs, "scores", {.compile = compiling});
-  const std::vector<std::int64_t> counts = confusion(scores, data.test.labels);
-  print_confusion(counts, data.train.classes);
+  const std::vector<std::size_t> answered = answers(scores);
+  const std::span<const std::int32_t> truths = data.test.labels.as<std::int32_t>();
+  print_confusion(truths, answered, data.train.classes);
   std::int64_t right = 0;
-  for (std::size_t i = 0; i < data.train.classes.size(); ++i) right += counts[i * (data.train.classes.size() + 1)];
+  for (std::size_t i = 0; i < truths.size(); ++i) right += static_cast<std::size_t>(truths[i]) == answered[i];
   fmt::print("test accuracy {:.2f} %\n", 100 * static_cast<double>(right) / static_cast<double>(data.test.size()));
   return succeeded;
 }

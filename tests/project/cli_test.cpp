@@ -76,6 +76,29 @@ TEST(Cli, DumpOfAWrongTextOrFileIsBadInput) {
   EXPECT_NE(wrong.err.find("input"), std::string::npos) << wrong.err;
 }
 
+TEST(Cli, AnErrorThatCannotBeShownKeepsItsStatus) {
+  for (const char* redirection : {"2>&-", "2>/dev/full", ">&- 2>&-", "<&- 2>&-"}) {
+    const Ran ran = thalweg_run(std::string("dump /nonexistent ") + redirection);
+    EXPECT_EQ(ran.status, 3) << redirection;
+    EXPECT_EQ(ran.out + ran.err, "") << redirection;
+    EXPECT_EQ(thalweg_run(std::string("tarin ") + redirection).status, 2) << redirection;
+  }
+}
+
+TEST(Cli, AResultThatCannotBeWrittenIsAnError) {
+  const Folder folder;
+  write_text(folder.path() / "g.txt", graph_text);
+  for (const char* command : {"dump ", "check "})
+    for (const char* redirection : {" >/dev/full", " >&-"})
+      expect_complaint(thalweg_run(command + word_of(folder.path() / "g.txt") + redirection), 3, "write");
+}
+
+TEST(Cli, StandardInputWithoutEndIsRefused) {
+  expect_complaint(thalweg_run("dump - </dev/zero"), 3, "256 MiB");
+  expect_complaint(thalweg_run("check - </dev/zero"), 3, "256 MiB");
+  expect_complaint(thalweg_run("dump - <&-"), 3, "cannot be read");
+}
+
 TEST(Cli, CheckTellsValidFromInvalidFromUnreadable) {
   const Folder folder;
   const std::filesystem::path file = folder.path() / "g.txt";

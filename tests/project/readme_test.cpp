@@ -115,24 +115,102 @@ TEST(Readme, TextsAreWhatTheProgramsPrint) {
   EXPECT_GE(outputs, 1);
 }
 
+void write_program(const std::filesystem::path& file, const std::string& text) {
+  write_text(file, "#!/bin/sh\n" + text + "\n");
+  std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+}
+
+/// In folder/bin: a dpkg-query that knows all packages but the `missing` ones, an `id` that says who calls, and an
+/// apt-get that leaves a trace and installs nothing.
+void write_fake_system(const std::filesystem::path& folder, const std::string& missing, int user) {
+  std::filesystem::create_directories(folder / "bin");
+  write_program(folder / "bin/dpkg-query",
+                "for name; do :; done\ncase ' " + missing + " ' in *\" $name \"*) exit 1 ;; esac\nprintf installed");
+  write_program(folder / "bin/id", "echo " + std::to_string(user));
+  write_program(folder / "bin/apt-get", "echo \"$@\" >>" + word_of(folder / "apt-was-called") + "\nexit 1");
+}
+
+/// Both commands name libfmt-dev and libhwy-dev, no other package, install nothing, and end with status 2.
+void expect_missing(const std::filesystem::path& folder, const std::string& path) {
+  for (const char* script : {"tools/quickstart", "tools/check"}) {
+    const Ran ran = run(path + " bash " + word_of(source_root() / script));
+    EXPECT_EQ(ran.status, 2) << script << "\n" << ran.err;
+    EXPECT_EQ(ran.out, "");
+    EXPECT_NE(ran.err.find("missing packages: libfmt-dev libhwy-dev\n"), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find("apt-get install libfmt-dev libhwy-dev)"), std::string::npos) << ran.err;
+    EXPECT_FALSE(std::filesystem::exists(folder / "apt-was-called"));
+  }
+}
+
+/// tools/quickstart itself, on this build, with relative paths that are meant from the caller's folder.
+void run_quickstart(const std::filesystem::path& folder) {
+  write_fake_system(folder, "", 1000);
+  const Ran ran = run("cd " + word_of(folder) + " && THALWEG_BUILD=" + word_of(build_root()) + " PATH=" +
+                      word_of(folder / "bin") + ":\"$PATH\" " + word_of(source_root() / "tools/quickstart") +
+                      " --epochs 1 --out quick");
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_NE(ran.out.find("test accuracy "), std::string::npos) << ran.out << ran.err;
+  EXPECT_TRUE(std::filesystem::exists(folder / "quick/weights.safetensors"));
+}
+
 TEST(Readme, EachCommandRuns) {
   const Folder folder;
   prepare(folder.path());
   int commands = 0;
+  bool quickstart = false;
   for (const Block& block : blocks()) {
     if (block.language != "sh") continue;
     for (std::string command : lines_of(block.text)) {
       command = command.substr(0, command.find("  #"));
       if (command.empty()) continue;
       ++commands;
-      // This test runs inside the second, and the build that the first starts from is there: their own parts here.
-      if (command == "./tools/quickstart") command = "build/tools/thalweg train digits --epochs 1";
+      // This test runs inside the second. The first gets this build by THALWEG_BUILD, and one epoch.
+      if (command == "./tools/quickstart") {
+        quickstart = true;
+        run_quickstart(folder.path());
+        continue;
+      }
       if (command == "./tools/check") command = word_of(source_root() / "tools/check") + " --help";
       const Ran ran = run_in(folder.path(), command);
       EXPECT_EQ(ran.status, 0) << "README.md:" << block.line << ": " << command << "\n" << ran.err;
     }
   }
   EXPECT_GE(commands, 4);
+  EXPECT_TRUE(quickstart);
+}
+
+TEST(Scripts, AreRightInSyntax) {
+  int scripts = 0;
+  for (const char* folder : {"tools", ".ci"})
+    for (const auto& entry : std::filesystem::directory_iterator(source_root() / folder)) {
+      if (!entry.is_regular_file() || entry.path().has_extension()) continue;
+      const std::string first = lines_of(read_text(entry.path())).at(0);
+      const bool bash = first == "#!/usr/bin/env bash" || first == "# shellcheck shell=bash";
+      if (!bash && first != "#!/bin/sh") continue;
+      ++scripts;
+      const Ran ran = run((bash ? "bash -n " : "sh -n ") + word_of(entry.path()));
+      EXPECT_EQ(ran.status, 0) << entry.path() << "\n" << ran.err;
+    }
+  EXPECT_GE(scripts, 6);
+}
+
+TEST(Scripts, WithoutRootTheMissingPackagesAreNamed) {
+  const Folder folder;
+  write_fake_system(folder.path(), "libfmt-dev libhwy-dev", 1000);
+  write_program(folder.path() / "bin/sudo", "exit 1");
+  expect_missing(folder.path(), "PATH=" + word_of(folder.path() / "bin") + ":\"$PATH\"");
+}
+
+TEST(Scripts, WithoutAptTheMissingPackagesAreNamed) {
+  const Folder folder;
+  write_fake_system(folder.path(), "libfmt-dev libhwy-dev", 0);
+  std::filesystem::remove(folder.path() / "bin/apt-get");
+  for (const char* name : {"bash", "dirname"}) {
+    const Ran found = run(std::string("command -v ") + name);
+    ASSERT_EQ(found.status, 0);
+    std::filesystem::create_symlink(lines_of(found.out).at(0), folder.path() / "bin" / name);
+  }
+  expect_missing(folder.path(), "PATH=" + word_of(folder.path() / "bin"));
 }
 
 TEST(Readme, PathsThatItNamesExist) {

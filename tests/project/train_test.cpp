@@ -3,20 +3,11 @@
 #include <gtest/gtest.h>
 
 #include "samples.h"
-#include "shell.h"
+#include "thalweg/thalweg.h"
+#include "training.h"
 
 namespace thalweg::project {
 namespace {
-
-Ran train(const std::filesystem::path& folder, const std::string& arguments) {
-  return run("cd " + word_of(folder) + " && " + word_of(setting("THALWEG_TOOL")) + " train " + arguments);
-}
-
-double accuracy_of(const Ran& ran) {
-  const std::vector<std::string> lines = lines_of(ran.out);
-  if (lines.empty() || !lines.back().starts_with("test accuracy ") || !lines.back().ends_with(" %")) return -1;
-  return std::stod(lines.back().substr(14));
-}
 
 TEST(Train, DigitsReachNinetyEightPercentAndEverythingIsWritten) {
   const Folder folder;
@@ -80,17 +71,50 @@ TEST(Train, BadInputIsOneClearLineAndStatusThree) {
 
 TEST(Train, ADivergingRunIsANumericFailure) {
   const Folder folder;
-  write_flowers(folder.path() / "flowers.csv");
-  const Ran ran = train(folder.path(), "csv --data flowers.csv --label species --rate 1000000 --epochs 500");
-  // So large a rate may also end in huge but finite numbers; it must never end in anything else.
-  EXPECT_TRUE(ran.status == 4 || ran.status == 0) << ran.status << ran.err;
+  const Ran ran = train(folder.path(), "digits --epochs 1 --rate 1e6");
+  EXPECT_EQ(ran.status, 4) << ran.err;
+  EXPECT_NE(ran.err.find("thalweg: "), std::string::npos) << ran.err;
 }
 
 TEST(Train, AnInterruptedRunSaysSo) {
   const Folder folder;
-  const Ran ran = run("cd " + word_of(folder.path()) + " && timeout -s INT 2 " + word_of(setting("THALWEG_TOOL")) +
-                      " train digits --epochs 100000; echo $? >&2");
-  EXPECT_NE(ran.err.find("interrupted"), std::string::npos) << ran.err;
+  // Job control: without it a shell lets its background processes ignore the signal. It is sent when an epoch is done.
+  write_text(folder.path() / "interrupt", R"(set -m
+"$1" train digits --epochs 100000 2>progress & run=$!
+until grep -q 'Epoch 1/' progress || ! kill -0 $run; do sleep 0.1; done
+kill -INT $run
+wait $run
+)");
+  const Ran ran = run("cd " + word_of(folder.path()) + " && bash interrupt " + word_of(setting("THALWEG_TOOL")));
+  const std::string progress = read_text(folder.path() / "progress");
+  EXPECT_EQ(ran.status, 130) << ran.err << progress;
+  EXPECT_NE(progress.find("thalweg: interrupted"), std::string::npos) << progress;
+  const std::filesystem::path out = folder.path() / "thalweg-out";
+  const Graph graph = thalweg::read_text((out / "step.txt").string());
+  const Variables variables = load_weights(graph, (out / "weights.safetensors").string());
+  EXPECT_EQ(variables.names().size(), graph.variables().size());
+  EXPECT_GE(variables.at("step").as<std::int64_t>()[0], 40);  // an epoch of 1,294 samples by 32 had been done
+}
+
+TEST(Train, ManyClassesGetNoConfusionMatrixAndNamesAreEscaped) {
+  const Folder folder;
+  std::string many = "a,b,label\n", control = "a,b,label\n";
+  for (int i = 0; i < 600; ++i) {
+    const std::string numbers = std::to_string(i) + "," + std::to_string(i % 7) + ",";
+    many.append(numbers).append("class").append(std::to_string(i % 60)).append("\n");
+    control.append(numbers).append(i % 2 == 0 ? "red\x1b[31m" : "blue").append("\n");
+  }
+  write_text(folder.path() / "many.csv", many);
+  const Ran ran = train(folder.path(), "csv --data many.csv --label label --epochs 1");
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_NE(ran.out.find("no confusion matrix: 60 classes"), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find("class59"), std::string::npos) << ran.out;
+  EXPECT_GE(accuracy_of(ran), 0.0) << ran.out;
+  write_text(folder.path() / "control.csv", control);
+  const Ran escaped = train(folder.path(), "csv --data control.csv --label label --epochs 1");
+  ASSERT_EQ(escaped.status, 0) << escaped.err;
+  EXPECT_NE(escaped.out.find("red\\x1b[31m"), std::string::npos) << escaped.out;
+  EXPECT_EQ(escaped.out.find('\x1b'), std::string::npos) << escaped.out;
 }
 
 }  // namespace
