@@ -134,13 +134,13 @@ std::vector<NodeId> Graph::variables() const { return nodes_of(*this, "variable"
 
 bool Graph::has(std::string_view name) const {
   if (state_->named.contains(std::string(name))) return true;
-  return std::any_of(outputs().begin(), outputs().end(), [&](const Output& o) { return o.name == name; });
+  return state_->output_named.contains(std::string(name));
 }
 
 Value Graph::find(std::string_view name) const {
   if (const auto it = state_->named.find(std::string(name)); it != state_->named.end()) return value({it->second, 0});
-  for (const Output& out : outputs())
-    if (out.name == name) return value(out.value);
+  if (const auto it = state_->output_named.find(std::string(name)); it != state_->output_named.end())
+    return value(outputs()[it->second].value);
   std::vector<std::string> known;
   for (const auto& [known_name, id] : state_->named) known.push_back(known_name);
   for (const Output& out : outputs()) known.push_back(out.name);
@@ -152,9 +152,10 @@ void Graph::output(std::string name, Operand value) {
   check_name("output", name, value.loc);
   if (!value.value || value.value.state_ != state_)
     graph_error(value.loc, "output '{}' is not a value of graph '{}'", name, this->name());
-  for (const Output& out : state_->outputs)
-    if (out.name == name) graph_error(value.loc, "there is already an output '{}'", name);
-  state_->outputs.push_back({std::move(name), value.value.id()});
+  const ValueId id = value.value.id();
+  if (!state_->output_named.emplace(name, state_->outputs.size()).second)
+    graph_error(value.loc, "there is already an output '{}'", name);
+  state_->outputs.push_back({std::move(name), id});
 }
 
 void Graph::update(Operand variable, Operand next) {
@@ -166,15 +167,21 @@ void Graph::update(Operand variable, Operand next) {
   if (type(v) != type(n))
     graph_error(variable.loc, "update: variable '{}' is {} and its next value {}\n    {}\n    {}", node(v.node).name,
                 to_string(type(v)), to_string(type(n)), describe(variable.value), describe(next.value));
-  for (const Update& other : state_->updates)
-    if (other.variable == v)
-      graph_error(variable.loc, "update: variable '{}' is updated twice in one step{}", node(v.node).name,
-                  place(node(other.next.node).loc));
+  const auto [other, is_new] = state_->update_of.emplace(v.node, state_->updates.size());
+  if (!is_new)
+    graph_error(variable.loc, "update: variable '{}' is updated twice in one step{}", node(v.node).name,
+                place(node(updates()[other->second].next.node).loc));
   state_->updates.push_back({v, n});
 }
 
-void Graph::drop_outputs() { state_->outputs.clear(); }
-void Graph::drop_updates() { state_->updates.clear(); }
+void Graph::drop_outputs() {
+  state_->outputs.clear();
+  state_->output_named.clear();
+}
+void Graph::drop_updates() {
+  state_->updates.clear();
+  state_->update_of.clear();
+}
 std::int64_t Graph::next_key() { return state_->keys++; }
 
 Graph Graph::clone() const {

@@ -486,13 +486,13 @@ class Builder {
   }
 
   void check_new(const std::vector<Piece>& results) const {
+    std::unordered_map<std::string_view, std::size_t> in_line;
     for (const Piece& result : results) {
-      const Piece* first = &*std::find_if(results.begin(), results.end(),
-                                          [&](const Piece& other) { return other.text == result.text; });
+      const auto [first, is_new] = in_line.emplace(result.text, result.at);
       const auto it = values_.find(result.text);
-      if (it == values_.end() && first == &result) continue;
+      if (it == values_.end() && is_new) continue;
       in_.fail(result.at, "{} is defined twice, first at line {}", shown(result.text),
-               in_.line_of(it == values_.end() ? first->at : it->second.at));
+               in_.line_of(it == values_.end() ? first->second : it->second.at));
     }
   }
 

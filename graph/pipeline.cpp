@@ -43,7 +43,8 @@ bool run_pipeline(Graph& graph, std::span<const Pass> passes, const PipelineOpti
   if (options.dump) options.dump("input", print(graph));
   bool changed_ever = false;
   std::string_view last;
-  for (int round = 1; round <= options.rounds; ++round) {
+  const std::size_t rounds = options.rounds + graph.size();
+  for (std::size_t round = 1; round <= rounds; ++round) {
     bool changed = false;
     for (const Pass& pass : passes) {
       if (!run_checked(pass, graph, options.check_flags)) continue;
@@ -55,7 +56,7 @@ bool run_pipeline(Graph& graph, std::span<const Pass> passes, const PipelineOpti
     if (!changed) return changed_ever;
   }
   throw InternalError(fmt::format("the passes do not settle on graph '{}': after {} rounds, {} still changes it",
-                                  graph.name(), options.rounds, last));
+                                  graph.name(), rounds, last));
 }
 
 }  // namespace thalweg

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <span>
 #include <string>
@@ -17,8 +18,10 @@ struct Pass {
 };
 
 struct PipelineOptions {
-  /// Rounds after which passes that still change something are a fault of the library (InternalError).
-  int rounds = 64;
+  /// Passes that still change something after so many rounds and one more for each node are a fault of the library
+  /// (InternalError). A merge of two nodes may be found only when those before them have been merged: one level of
+  /// the graph a round.
+  std::size_t rounds = 64;
   /// Called with the text before the first pass (stage `input`), and after each pass that changed it (`2 cse`:
   /// round and name).
   std::function<void(std::string_view stage, const std::string& text)> dump = {};

@@ -30,6 +30,8 @@ struct GraphState {
   std::unordered_map<std::string, NodeId> named;
   std::vector<Graph::Output> outputs;
   std::vector<Graph::Update> updates;
+  std::unordered_map<std::string, std::size_t> output_named;  ///< where in `outputs`
+  std::unordered_map<NodeId, std::size_t> update_of;          ///< by variable, where in `updates`
   std::uint64_t generation = 0;
   std::int64_t keys = 0;  ///< how many keys next_key has given
 

@@ -11,8 +11,6 @@ namespace {
 
 constexpr std::array<std::string_view, 7> dtype_names = {"f32", "bf16", "f64", "i32", "i64", "u8", "bool"};
 constexpr std::array<std::size_t, 7> dtype_sizes = {4, 2, 8, 4, 8, 1, 1};
-// Eight bytes an element then stay within the 47 bits of a user address.
-constexpr Dim max_elements = Dim{1} << 44;
 
 }  // namespace
 

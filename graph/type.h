@@ -30,6 +30,8 @@ using Dim = std::int64_t;
 class THALWEG_API Shape {
  public:
   static constexpr std::size_t max_rank = 8;
+  /// Eight bytes an element then stay within the 47 bits of a user address.
+  static constexpr Dim max_elements = Dim{1} << 44;
 
   Shape() = default;
   /// Throws GraphError for more than `max_rank` axes, a size below 1, or more than 2^44 elements.

@@ -273,7 +273,7 @@ constexpr OpDef pad_op{
       std::vector<Dim> dims;
       for (std::size_t axis = 0; axis < borders.size(); ++axis) {
         const Border& b = borders[axis];
-        if (b.interior != 0 && shape[axis] - 1 > (Dim{1} << 44) / b.interior)
+        if (b.interior != 0 && shape[axis] - 1 > Shape::max_elements / b.interior)
           rule_error("axis {} of size {} with {} elements between each two is too large", axis, shape[axis], b.interior);
         dims.push_back(b.low + shape[axis] + (shape[axis] - 1) * b.interior + b.high);
       }

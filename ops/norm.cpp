@@ -32,8 +32,9 @@ double count_of(const Value& x, const std::vector<Dim>& axes) {
   for (const Dim axis : axes) count *= static_cast<double>(x.shape()[static_cast<std::size_t>(axis)]);
   return count;
 }
+/// Not a sum times 1/n: a graph for another batch size derives n of a mean anew, and keeps other numbers.
 Value mean_over(const Value& x, const std::vector<Dim>& axes, bool keep) {
-  return sum_over(x, axes, keep) * (1 / count_of(x, axes));
+  return axes.empty() ? x : mean(x, {.axes = axes, .keep_dims = keep});
 }
 
 struct Statistics {
@@ -100,15 +101,14 @@ Value batch_norm_gradient(const Vjp& v, std::size_t which) {
 /// The cotangent of x: through y, and through the statistics where a loss reads them.
 Value batch_norm_dx(const Vjp& v) {
   const std::vector<Dim> axes = batch_axes(v.x(0).shape());
-  const double share = 1 / count_of(v.x(0), axes);
+  const double n = count_of(v.x(0), axes);
+  // Divided by n and spread, as the gradient of a mean is, so that n is known as a count of samples.
+  const auto spread = [&](const Value& dy) { return broadcast(dy / n, v.x(0).shape()); };
   Value dx;
   const auto add_to = [&](const Value& part) { dx = dx ? dx + part : part; };
   if (v.has_dy(0)) add_to(batch_norm_gradient(v, 0));
-  if (v.has_dy(2)) add_to((v.x(0) - v.y(1)) * (v.dy(2) * (2 * share)));
-  if (v.has_dy(1)) {
-    const Value everywhere = broadcast(v.dy(1) * share, v.x(0).shape());
-    add_to(everywhere);
-  }
+  if (v.has_dy(2)) add_to((v.x(0) - v.y(1)) * spread(v.dy(2) * 2));
+  if (v.has_dy(1)) add_to(spread(v.dy(1)));
   return dx;
 }
 

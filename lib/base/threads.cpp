@@ -148,6 +148,8 @@ FloatingPointScope::FloatingPointScope(int threads) : threads_(in_parallel() ? 1
     set_floating_point_state(default_floating_point_state());
     return;
   }
+  // The team at the end may be the larger one; zeros would unmask every trap in its new threads.
+  std::fill_n(saved_, threads_, default_floating_point_state());
   on_team(threads_, [&](int thread, int) {
     saved_[thread] = floating_point_state();
     set_floating_point_state(default_floating_point_state());

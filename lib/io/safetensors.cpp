@@ -205,7 +205,7 @@ class Parser {
     std::vector<Dim> dims;
     for (const std::uint64_t size : sizes) {
       if (size == 0) tensor_error(name, "an axis of size 0: empty tensors are not supported");
-      if (size > std::uint64_t{1} << 44) tensor_error(name, "an axis of size {} is too large", size);
+      if (size > static_cast<std::uint64_t>(Shape::max_elements)) tensor_error(name, "an axis of size {} is too large", size);
       dims.push_back(static_cast<Dim>(size));
     }
     try {

@@ -60,6 +60,13 @@ std::unique_ptr<Kernel> for_float(DType dtype, F f) {
   return nullptr;
 }
 
+/// The maker of `op` from `template <class T> function(request)`, by the dtype of the first result. (A function
+/// template cannot be an argument of a template.)
+#define THALWEG_MAKER(op, function)                                                                           \
+  {op, [](const KernelRequest& r) {                                                                           \
+     return for_float(r.out[0].dtype, [&](auto t) { return function<decltype(t)>(r); });                      \
+   }}
+
 template <class T>
 const T* input(const void* const* in, std::size_t i) {
   return static_cast<const T*>(in[i]);

@@ -188,15 +188,10 @@ std::unique_ptr<Kernel> layer_backward(const KernelRequest& request) {
   });
 }
 
-#define THALWEG_MAKER(op, function)                                                                           \
-  {op, [](const KernelRequest& r) {                                                                           \
-     return for_float(r.out[0].dtype, [&](auto t) { return function<decltype(t)>(r); });                      \
-   }}
 constexpr NamedMaker makers[] = {
     THALWEG_MAKER("batch_norm_training", batch_training), THALWEG_MAKER("batch_norm_inference", batch_inference),
     THALWEG_MAKER("batch_norm_backward", batch_backward), THALWEG_MAKER("layer_norm", layer_forward),
     THALWEG_MAKER("layer_norm_backward", layer_backward)};
-#undef THALWEG_MAKER
 
 }  // namespace
 

@@ -177,15 +177,10 @@ std::unique_ptr<Kernel> avg_backward(const KernelRequest& request) {
   });
 }
 
-#define THALWEG_MAKER(op, function)                                                                           \
-  {op, [](const KernelRequest& r) {                                                                           \
-     return for_float(r.out[0].dtype, [&](auto t) { return function<decltype(t)>(r); });                      \
-   }}
 constexpr NamedMaker makers[] = {
     THALWEG_MAKER("max_pool", max_forward), THALWEG_MAKER("max_pool_backward", max_backward),
     THALWEG_MAKER("max_pool_pick", max_pick), THALWEG_MAKER("avg_pool", avg_forward),
     THALWEG_MAKER("avg_pool_backward", avg_backward)};
-#undef THALWEG_MAKER
 
 }  // namespace
 

@@ -83,6 +83,25 @@ class BestWeights {
   bool kept_ = false;
 };
 
+/// The first number of the tensor that is nan or infinite.
+std::optional<double> first_not_finite(const Tensor& tensor) {
+  const auto search = [](auto numbers, auto number_of) -> std::optional<double> {
+    for (const auto x : numbers)
+      if (!std::isfinite(number_of(x))) return static_cast<double>(number_of(x));
+    return {};
+  };
+  const auto itself = [](auto x) { return x; };
+  switch (tensor.type().dtype) {
+    case DType::f32: return search(tensor.as<float>(), itself);
+    case DType::f64: return search(tensor.as<double>(), itself);
+    case DType::bf16: return search(tensor.as<std::uint16_t>(), float_of);
+    default: return {};
+  }
+}
+
+/// `nan` without the sign that the processor happens to give it.
+std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
+
 bool larger_is_better(std::string_view measure) { return measure.find("accuracy") != measure.npos; }
 
 /// One training run.
@@ -109,7 +128,9 @@ class Training {
     const Clock::time_point begin = Clock::now();
     for (int epoch = 1; epoch <= options_.epochs; ++epoch) {
       const Clock::time_point epoch_begin = Clock::now();
-      if (!learn(epoch, interruption) || !validate(epoch, interruption)) {
+      const bool learned = learn(epoch, interruption);
+      check_variables_finite(epoch);
+      if (!learned || !validate(epoch, interruption)) {
         history_.interrupted = true;
         progress_.say(fmt::format("Interrupted in epoch {} after {:.1f}s", epoch, seconds_since(begin)));
         break;
@@ -183,11 +204,13 @@ class Training {
     const Samples samples{&train_, 0, learning_, order_};
     const Clock::time_point begin = Clock::now();
     means_.reset();
+    steps_done_ = 0;
     for (Dim i = 0; i < steps_->count(); ++i) {
       if (interruption.came()) return false;
       const Program& program = run_one(*steps_, i, samples, epoch, "training");
+      check_outputs_finite(program, epoch, i);
       means_.add(program, steps_->size(i));
-      check_finite(program, epoch, i);
+      steps_done_ = i + 1;
       if (progress_.due())
         progress_.show(epoch, steps_->first(i) + steps_->size(i), seconds_since(begin), means_.names(), means_.means());
     }
@@ -213,14 +236,27 @@ class Training {
     }
   }
 
-  void check_finite(const Program& program, int epoch, Dim index) {
-    const double loss = program.scalar(means_.names()[0]);
-    if (!std::isfinite(loss))
-      run_error("{} is {} in epoch {}, batch {} of {}: training has diverged (the last finite value was {}); a smaller "
-                "learning rate or clipping may help",
-                means_.names()[0], loss, epoch, index + 1, steps_->count(),
-                std::isnan(last_loss_) ? "none" : fmt::format("{:.6g}", last_loss_));
-    last_loss_ = loss;
+  void check_outputs_finite(const Program& program, int epoch, Dim index) {
+    for (const std::string& name : means_.names())
+      if (const double x = program.scalar(name); !std::isfinite(x)) diverged(name, x, epoch, index + 1);
+    last_loss_ = program.scalar(means_.names()[0]);
+  }
+
+  /// What a step updates; a variable that nothing changes may hold an infinity on purpose.
+  void check_variables_finite(int epoch) const {
+    for (const Graph::Update& update : graph_.updates()) {
+      const std::string& name = graph_.node(update.variable.node).name;
+      if (const auto x = first_not_finite(history_.variables.at(name)))
+        diverged("variable '" + name + "'", *x, epoch, steps_done_);
+    }
+  }
+
+  [[noreturn]] void diverged(std::string_view what, double x, int epoch, Dim step) const {
+    throw Diverged(fmt::format(
+        "{} is {} in epoch {}, step {} of {}: training has diverged (the last finite {} was {}); a smaller learning rate "
+        "or clipping the gradients may help",
+        what, number_text(x), epoch, step, steps_->count(), means_.names()[0],
+        last_loss_ ? number_text(*last_loss_) : "none"));
   }
 
   void add_row(int epoch, double seconds) {
@@ -265,7 +301,8 @@ class Training {
   std::string monitor_;
   std::optional<EarlyStop> stop_;
   std::optional<BestWeights> best_;
-  double last_loss_ = std::nan("");
+  std::optional<double> last_loss_;
+  Dim steps_done_ = 0;  ///< of the epoch
 };
 
 CompileOptions with_variables(const CompileOptions& options, const Variables& variables) {

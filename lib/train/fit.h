@@ -69,10 +69,17 @@ struct FitOptions {
   CompileOptions compile = {};
 };
 
+/// Training has diverged: a scalar output (in the step that gave it) or an updated variable (at the end of the epoch,
+/// or of an interrupted one) is nan or infinite. The message names it, the epoch and the step.
+class THALWEG_API Diverged : public RunError {
+ public:
+  using RunError::RunError;
+};
+
 /// Trains: compiles the graph (its updates are a step), runs `epochs` times over the data, and returns what it
 /// measured and the variables. Measures are averaged over samples, so that a short last batch weighs what it holds.
 /// SIGINT ends it after the current step (`history.interrupted`), a second one ends the process. Throws RunError for
-/// data that does not fit the graph, and for a loss that is not finite.
+/// data that does not fit the graph, and Diverged for numbers that are not finite.
 THALWEG_API History fit(const Graph& graph, const Dataset& train, const FitOptions& options = {});
 /// The same on the training part; the test part is not looked at.
 THALWEG_API History fit(const Graph& graph, const TrainTest& data, const FitOptions& options = {});

@@ -3,7 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
@@ -43,11 +48,12 @@ class Resizer {
  private:
   // ---- numbers that count samples
 
-  /// An operand 1 that was computed from how many elements `spread` has for each one of the result of `node`.
+  /// An operand 1 of `node` that was computed from n: how many elements of its operand `statistic` takes for each
+  /// one of its result.
   struct Count {
     NodeId node;
-    NodeId spread;
-    bool unbiased;  ///< n / (n - 1) rather than n
+    NodeId statistic;  ///< a mean, or a batch norm
+    bool unbiased;     ///< n / (n - 1) rather than n
   };
 
   std::optional<double> number_in(ValueId id) const {
@@ -59,27 +65,66 @@ class Resizer {
   /// convention are the batch's times n / (n - 1). Both n are constants in the graph.
   void find_counts() {
     std::vector<std::vector<NodeId>> users(from_.size());
-    for (NodeId id = 0; id < from_.size(); ++id)
+    for (NodeId id = 0; id < from_.size(); ++id) {
       for (const ValueId operand : from_.operands(id)) users[operand.node].push_back(id);
+      if (is(id, "mean") || is(id, "batch_norm_training")) statistics_[to_string(from_.node(id).loc)].push_back(id);
+    }
     for (NodeId id = 0; id < from_.size(); ++id) {
       if (is(id, "div")) find_mean(id, users);
       if (is(id, "mul")) find_unbiased(id);
     }
   }
 
+  /// How many elements of the operand a mean or a batch norm takes for each one of its result.
+  static double taken_by(const Graph& graph, NodeId id) {
+    const TensorType& in = graph.type(graph.operands(id)[0]);
+    return static_cast<double>(in.elements() / graph.node(id).types.back().elements());
+  }
+
+  /// A division that a user wrote (`sum(x) / 64`) has a gradient of the same form, at a line without a mean.
   void find_mean(NodeId id, const std::vector<std::vector<NodeId>>& users) {
-    const std::optional<double> n = number_in(from_.operands(id)[1]);
-    if (!n) return;
+    const Node& node = from_.node(id);
+    const ValueId divisor = from_.operands(id)[1];
+    const std::optional<double> n = number_in(divisor);
+    if (!n || node.origin == Origin::forward) return;
+    const auto statistics = statistics_.find(to_string(node.loc));
+    if (statistics == statistics_.end() || divides_forward(divisor.node, users)) return;
     std::vector<NodeId> spreads = users[id];
     for (const NodeId user : users[id])
       if (is(user, "reshape")) spreads.insert(spreads.end(), users[user].begin(), users[user].end());
-    for (const NodeId spread : spreads) {
-      if (!is(spread, "broadcast")) continue;
-      const Dim small = from_.node(id).types[0].elements(), large = from_.node(spread).types[0].elements();
-      if (static_cast<double>(large / small) != *n || leads_with_batch(from_.node(id).types[0])) continue;
-      counts_.push_back({id, spread, false});
-      return;
+    for (const NodeId statistic : statistics->second) {
+      if (statistic >= id || taken_by(from_, statistic) != *n) continue;
+      for (const NodeId spread : spreads) {
+        if (!is(spread, "broadcast") || !undoes(spread, statistic)) continue;
+        counts_.push_back({id, statistic, false});
+        return;
+      }
     }
+  }
+
+  /// Whether a divisor is one that the user wrote: a gradient takes it from the division that it belongs to.
+  bool divides_forward(NodeId divisor, const std::vector<std::vector<NodeId>>& users) const {
+    return std::any_of(users[divisor].begin(), users[divisor].end(), [&](NodeId user) {
+      return is(user, "div") && from_.node(user).origin == Origin::forward;
+    });
+  }
+
+  /// Whether `spread` takes the shape of the statistic's result, its axes kept or not, to that of its operand.
+  bool undoes(NodeId spread, NodeId statistic) const {
+    const Shape& x = from_.type(from_.operands(statistic)[0]).shape;
+    if (from_.node(spread).types[0].shape != x) return false;
+    const Shape& from = from_.type(from_.operands(spread)[0]).shape;
+    const Node& node = from_.node(statistic);
+    if (is(statistic, "batch_norm_training") || from.rank() < x.rank())
+      return from.elements() == node.types.back().elements();
+    const auto& axes = node.attrs.integers("axes");
+    for (std::size_t axis = 0; axis < x.rank(); ++axis) {
+      const bool taken = axes.empty() || std::any_of(axes.begin(), axes.end(), [&](std::int64_t a) {
+        return a == static_cast<std::int64_t>(axis) || a + static_cast<std::int64_t>(x.rank()) == static_cast<std::int64_t>(axis);
+      });
+      if (from[axis] != (taken ? 1 : x[axis])) return false;
+    }
+    return true;
   }
 
   void find_unbiased(NodeId id) {
@@ -94,13 +139,8 @@ class Resizer {
   std::optional<double> new_number(NodeId id, const Graph& to, const std::vector<ValueId>& place) const {
     for (const Count& count : counts_) {
       if (count.node != id) continue;
-      if (!count.unbiased) {
-        if (!guess(count.spread, from_.node(count.spread).types[0])) return {};
-        const double n = *number_in(from_.operands(id)[1]);
-        return n / static_cast<double>(old_) * static_cast<double>(new_);
-      }
-      const NodeId norm = place[count.spread].node;
-      const auto n = static_cast<double>(to.node(norm).types[0].elements() / to.node(norm).types[2].elements());
+      const double n = taken_by(to, place[count.statistic].node);
+      if (!count.unbiased) return n;
       return n > 1 ? n / (n - 1) : 1;
     }
     return {};
@@ -233,6 +273,7 @@ class Resizer {
 
   std::optional<Misfit> rebuild(Graph& to) {
     std::vector<ValueId> place(from_.size());
+    std::map<std::pair<NodeId, double>, ValueId> numbers;  // by the old constant: one in the place of one
     std::fill(guessed_.begin(), guessed_.end(), false);
     for (NodeId id = 0; id < from_.size(); ++id) {
       std::vector<ValueId> operands;
@@ -242,9 +283,14 @@ class Resizer {
         in.push_back(to.type(operands.back()));
       }
       if (const std::optional<double> number = new_number(id, to, place)) {
-        Node constant = from_.node(from_.operands(id)[1].node);
-        constant.attrs = Attrs({Attr("values", std::vector<double>{*number})});
-        operands[1] = to.add_copy(constant, {}).id();
+        const NodeId old = from_.operands(id)[1].node;
+        const auto [known, is_new] = numbers.try_emplace({old, *number});
+        if (is_new) {
+          Node constant = from_.node(old);
+          constant.attrs = Attrs({Attr("values", std::vector<double>{*number})});
+          known->second = to.add_copy(constant, {}).id();
+        }
+        operands[1] = known->second;
       }
       Node node = from_.node(id);
       try {
@@ -279,6 +325,7 @@ class Resizer {
   std::vector<bool> guessed_;  ///< by node: this try took its size to be the batch, or not, without knowing
   std::vector<bool> turned_;   ///< by node: the other guess is tried
   std::vector<Count> counts_;
+  std::unordered_map<std::string, std::vector<NodeId>> statistics_;  ///< means and batch norms, by the user's line
 };
 
 }  // namespace

@@ -463,7 +463,25 @@ TEST(Pipeline, NamesThePassThatNeverSettles) {
   Graph g = parse(diamond);
   const Pass passes[] = {{"flip_flop", flip_flop}};
   EXPECT_EQ(message_of([&] { run_pipeline(g, passes); }),
-            "the passes do not settle on graph 'b': after 64 rounds, flip_flop still changes it");
+            "the passes do not settle on graph 'a': after " + std::to_string(64 + g.size()) +
+                " rounds, flip_flop still changes it");
+}
+
+TEST(Pipeline, SettlesWhereEachLevelNeedsARound) {
+  // Both sides are equal, which is found only when max(a, a) below them has become a.
+  std::string text = "graph g {\n  %x = input : f32[2]\n";
+  std::string x = "%x", y = "%x";
+  for (int level = 0; level < 100; ++level) {
+    const std::string a = "%" + std::to_string(3 * level), b = "%" + std::to_string(3 * level + 1),
+                      larger = "%" + std::to_string(3 * level + 2);
+    text += "  " + a + " = tanh " + x + " : f32[2]\n  " + b + " = tanh " + y + " : f32[2]\n  " + larger + " = max " + a +
+            ", " + b + " : f32[2]\n";
+    x = larger;
+    y = a;
+  }
+  Graph g = parse(text + "  output y = " + x + "\n}");
+  EXPECT_TRUE(run_pipeline(g, standard_passes()));
+  EXPECT_EQ(g.size(), 101U);
 }
 
 TEST(Pipeline, NamesThePassThatLies) {

@@ -5,8 +5,10 @@
 #include <bit>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <random>
+#include <string>
 
 #include "message.h"
 #include "thalweg/graph/autodiff.h"
@@ -221,7 +223,57 @@ TEST(Text, GoesToAFileAndBack) {
   std::filesystem::remove(path);
   EXPECT_EQ(message_of([&] { read_text(path.string()); }), path.string() + ": the file cannot be opened");
   EXPECT_EQ(message_of([&] { write_text(g, "/proc/nowhere/x.txt"); }),
-            "/proc/nowhere/x.txt: the graph's text cannot be written");
+            "/proc/nowhere/x.txt: the graph's text cannot be written: No such file or directory");
+}
+
+TEST(Text, LeavesOtherFilesAlone) {
+  const auto folder = std::filesystem::temp_directory_path() / "thalweg_text_test";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder / "net.txt.part") << "the user's";
+  std::filesystem::create_directory(folder / "taken");
+  const Graph g = parse(mlp);
+  write_text(g, (folder / "net.txt").string());
+  write_text(g, (folder / "net.txt").string());
+  const std::string taken = (folder / "taken").string();
+  EXPECT_EQ(message_of([&] { write_text(g, taken); }), taken + ": the graph's text cannot be written: Is a directory");
+  std::string kept;
+  std::getline(std::ifstream(folder / "net.txt.part") >> std::ws, kept);
+  EXPECT_EQ(kept, "the user's");
+  const std::filesystem::directory_iterator files(folder);
+  EXPECT_EQ(std::distance(begin(files), end(files)), 3);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Text, ReadsManyOutputsUpdatesAndResults) {
+  // A search through those before each of them would take minutes.
+  constexpr std::size_t many = 100'000;
+  std::string text = "graph g {\n", ends, results;
+  for (std::size_t i = 0; i < many; ++i) {
+    const std::string n = std::to_string(i);
+    text += "  @v" + n + " = variable : f32[]\n";
+    ends += "  output o" + n + " = @v" + n + "\n  update @v" + n + " <- @v" + n + "\n";
+    results += (i > 0 ? ", %" : "%") + n;
+  }
+  const Graph g = parse(text + ends + "}");
+  EXPECT_EQ(g.outputs().size(), many);
+  EXPECT_EQ(g.updates().size(), many);
+  EXPECT_EQ(g.find("o99999"), g.find("v99999"));
+  Graph copy = g.clone();
+  EXPECT_EQ(message_of([&] { copy.output("o7", copy.find("v7")); }).substr(0, 9), "text_test");
+  copy.drop_outputs();
+  copy.drop_updates();
+  EXPECT_FALSE(copy.has("o7"));
+  copy.output("o7", copy.find("v7"));
+  copy.update(copy.find("v7"), copy.find("v8"));
+  EXPECT_TRUE(g.has("o8"));
+  Graph third("third");
+  third.replace_by(std::move(copy));
+  EXPECT_TRUE(third.has("o7"));
+  EXPECT_FALSE(third.has("o8"));
+  EXPECT_THROW(third.update(third.find("v7"), third.find("v8")), GraphError);
+  EXPECT_EQ(message_of([&] { parse("graph g {\n  %x = input : f32[]\n  " + results + " = exp %x : f32[]\n}"); }),
+            "text:3:3: exp has 1 results, the line defines 100000");
 }
 
 TEST(Text, LabelsInMessagesAreThoseOfTheText) {

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "models.h"
+#include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/dce.h"
 #include "thalweg/lib/train/with_batch.h"
 
@@ -82,6 +83,50 @@ TEST(WithBatch, MeansOverEverythingAndOverParts) {
     const Value x = input(g, "x", f32(n, 6)), t = input(g, "t", f32(n, 6));
     const Value y = dense(x, 6);
     const Value loss = mean(mse(y, t)) + mean(square(mean(y, {.axes = {0}}))) + mean(square(mean(y, {.axes = {1}})));
+    g.output("loss", loss);
+    minimize(loss, Sgd{.rate = 0.1});
+    return g;
+  }, 64, 7);
+}
+
+/// The mean over all samples as a net of its own; `user` is how it is written.
+Graph line(Dim n, const std::function<Value(const Value&)>& user) {
+  Graph g("line");
+  const Value x = input(g, "x", f32(n, 3)), t = input(g, "t", f32(n, 1));
+  const Value loss = user(sum(square(dense(x, 1) - t), {.axes = {1}}));
+  g.output("loss", loss);
+  minimize(loss, Sgd{.rate = 0.1});
+  return g;
+}
+
+TEST(WithBatch, ANumberOfTheUsersStaysInTheGradientToo) {
+  const auto user = [](const Value& l) { return sum(l) / 64.0; };
+  EXPECT_EQ(plain(with_batch(line(64, user), 7)), plain(line(7, user)));
+  // On one line with a mean, too: only the mean follows.
+  const auto both = [](const Value& l) { return sum(l) / 64.0 + mean(l); };
+  EXPECT_EQ(plain(with_batch(line(64, both), 7)), plain(line(7, both)));
+}
+
+TEST(WithBatch, MeansAsLongAsTheBatch) {
+  expect_follows([](Dim n) {
+    Graph g("columns");
+    const Value x = input(g, "x", f32(n, 8));
+    const Value y = dense(x, 64);
+    const Value loss = sum(square(mean(y, {.axes = {0}}))) + sum(square(mean(y, {.axes = {-1}})));
+    g.output("loss", loss);
+    minimize(loss, Sgd{.rate = 0.1});
+    return g;
+  }, 64, 7);
+}
+
+TEST(WithBatch, SecondDerivativesThroughNorms) {
+  expect_follows([](Dim n) {
+    Graph g("penalty");
+    const Value x = input(g, "x", f32(n, 3));
+    const Value h = dense(x, 5);
+    const Value y = batch_norm(h);
+    const Value slope = gradients(sum(square(y)), {x}).front();
+    const Value loss = mean(sum(square(slope), {.axes = {1}}));
     g.output("loss", loss);
     minimize(loss, Sgd{.rate = 0.1});
     return g;

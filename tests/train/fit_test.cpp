@@ -19,6 +19,7 @@
 namespace thalweg {
 namespace {
 
+using testing::finish;
 using testing::Folder;
 using testing::mlp;
 using testing::run_error_of;
@@ -174,6 +175,41 @@ TEST(Fit, DivergenceIsAnError) {
       [] { fit(mlp(16, Sgd{.rate = 1e30}), spiral(64), {.epochs = 50, .verbose = 0}); });
   EXPECT_CONTAINS(message, "training has diverged");
   EXPECT_CONTAINS(message, "in epoch ");
+  EXPECT_EQ(message.find("-nan"), std::string::npos) << message;
+}
+
+/// The message of the Diverged that `f` throws.
+template <class F>
+std::string divergence_of(F f) {
+  try {
+    f();
+  } catch (const Diverged& error) {
+    return error.what();
+  }
+  return "nothing of the kind was thrown";
+}
+
+TEST(Fit, DivergenceOfAnyOutputIsAnError) {
+  Graph g("second");
+  const Value x = input(g, "x", f32(16, 2)), t = input(g, "t", i32(16));
+  const Value y = dense(x, 3);
+  finish(g, y, t, Sgd{.rate = 0.1});
+  // log of a negative number: the processor's nan has its sign set.
+  g.output("measure", mean(log(square(y) * -1)));
+  EXPECT_CONTAINS(divergence_of([&] { fit(g, spiral(64), {.verbose = 0}); }),
+                  "measure is nan in epoch 1, step 1 of 4: training has diverged");
+}
+
+TEST(Fit, DivergenceOfAVariableIsAnError) {
+  // The loss never reads what the last step made of the variable.
+  Graph g("last");
+  const Value x = input(g, "x", f32(64, 2)), t = input(g, "t", i32(64));
+  const Value huge = variable(g, "huge", f32(), filled(1e30), {.trainable = false});
+  finish(g, dense(x, 3), t, Sgd{.rate = 0.1});
+  g.update(huge, mul(huge, huge));
+  const std::string message = divergence_of([&] { fit(g, spiral(64), {.verbose = 0}); });
+  EXPECT_CONTAINS(message, "variable 'huge' is inf in epoch 1, step 1 of 1: training has diverged");
+  EXPECT_CONTAINS(message, "a smaller learning rate or clipping the gradients may help");
 }
 
 TEST(Fit, LabelOutOfRangeSaysWhere) {
