@@ -99,7 +99,7 @@ class Replay {
     const Buffer& buffer = placement_.buffers[b];
     const ValueId root = plan_.root[index_(value)];
     if (!space(buffer).owned(buffer.offset, buffer.offset + buffer.bytes, index_(root)))
-      fail(fmt::format("{} reads {} where other bytes are", reader, value_name(graph_, value)));
+      fail(fmt::format("{} reads {} where other bytes are", reader, label(graph_, value)));
   }
   bool overlap(std::size_t a, std::size_t b) const {
     const Buffer &x = placement_.buffers[a], &y = placement_.buffers[b];

@@ -180,7 +180,7 @@ class Placer {
     if (node.op->name == "constant") return b = add({.region = Region::constant, .bytes = bytes, .node = v.node});
     if (node.op->name == "input") return b = add({.region = Region::input, .bytes = bytes, .node = v.node});
     if (node.op->name == "variable") return b = add({.region = Region::variable, .bytes = bytes, .node = v.node});
-    throw InternalError(fmt::format("{} is read before any kernel writes it", value_name(graph_, v)));
+    throw InternalError(fmt::format("{} is read before any kernel writes it", label(graph_, v)));
   }
 
   /// An operand that dies here and whose buffer output `i` may take.

@@ -9,6 +9,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/compile/plan.h"
 #include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/widened.h"
 #include "thalweg/lib/onednn/lower.h"
 
 namespace thalweg {
@@ -21,6 +22,11 @@ bool is(const Node& node, std::string_view op) { return node.op->name == op; }
 bool is_source(const Node& node) { return node.op->fusion == Fusion::source; }
 /// Ops whose result is their operand's buffer read as another type.
 bool is_alias(const Node& node) { return is(node, "reshape") || is(node, "stop_gradient") || is(node, "by_mode"); }
+
+std::unique_ptr<Kernel> any_kernel(const KernelRequest& request) {
+  std::unique_ptr<Kernel> kernel = onednn::kernel(request);
+  return kernel ? std::move(kernel) : own_kernel(request);
+}
 
 /// Copies one value into a variable.
 class CopyKernel : public Kernel {
@@ -227,8 +233,8 @@ class Planner {
     for (std::uint32_t r = 0; r < graph_.node(id).types.size(); ++r) work.out.push_back({id, r});
     if (options_.fuse && onednn::takes_epilogue(graph_.node(id), graph_.node(id).types[0])) add_epilogue(id, in, work);
     const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_};
-    if (!work.kernel) work.kernel = onednn::kernel(request);
-    if (!work.kernel) work.kernel = own_kernel(request);
+    if (!work.kernel) work.kernel = any_kernel(request);
+    if (!work.kernel) work.kernel = widened_kernel(request, any_kernel);
     if (!work.kernel) no_kernel(id, in);
     for (const NodeId member : work.members) stage_[member] = next_stage(work.in);
     add(std::move(work));
@@ -469,12 +475,6 @@ void separate_results(Graph& graph) {
   for (const Graph::Update& update : updates)
     graph.update(graph.value(update.variable),
                  is_stored(update.next) ? own_copy(graph, update.next) : graph.value(update.next));
-}
-
-std::string value_name(const Graph& graph, ValueId id) {
-  const Node& node = graph.node(id.node);
-  if (!node.name.empty()) return (is(node, "variable") ? "@" : "%") + node.name;
-  return node.types.size() > 1 ? fmt::format("%{}.{}", id.node, id.result) : fmt::format("%{}", id.node);
 }
 
 }  // namespace thalweg

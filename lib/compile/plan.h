@@ -96,7 +96,4 @@ std::size_t largest_live(std::span<const Buffer> buffers, std::size_t works);
 void check_placement(const Graph& graph, const ValueIndex& index, const Plan& plan,
                      const Placement& placement);
 
-/// Values shown as in the graph's text: `%3`, `@w`.
-std::string value_name(const Graph& graph, ValueId id);
-
 }  // namespace thalweg

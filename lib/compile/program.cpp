@@ -12,9 +12,10 @@
 #include "thalweg/graph/fold.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/pipeline.h"
+#include "thalweg/graph/print.h"
 #include "thalweg/graph/verify.h"
 #include "thalweg/lib/base/logical_threads.h"
-#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/base/memory.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/plan.h"
 #include "thalweg/lib/compile/summary.h"
@@ -43,6 +44,7 @@ struct Entry {
   std::unique_ptr<Kernel> kernel;
   std::size_t first_in = 0, first_out = 0;
   void* scratch = nullptr;
+  SourceLoc loc = {};  ///< of the node that can fail
 };
 
 struct Named {
@@ -77,8 +79,8 @@ Graph rewritten(const Graph& source, const CompileOptions& options) {
   std::vector<Pass> passes;
   if (options.fold) passes.push_back({"fold", fold});
   if (options.cse) passes.push_back({"cse", cse});
-  passes.push_back({"dce", dce});
-  run_pipeline(graph, passes);
+  if (options.dce) passes.push_back({"dce", dce});
+  if (!passes.empty()) run_pipeline(graph, passes);
   separate_results(graph);
   return graph;
 }
@@ -102,15 +104,16 @@ std::string place_text(const Buffer& b, const Graph& graph) {
 std::string plan_text(const Graph& graph, const Plan& plan, const Placement& placement,
                       const MemoryReport& memory) {
   std::string text = fmt::format("plan {} {{\n", graph.name());
+  const Labels labels(graph);
   for (std::size_t k = 0; k < plan.works.size(); ++k) {
     const Work& work = plan.works[k];
     const Placement::Places& places = placement.works[k];
     std::vector<std::string> in, out;
     for (std::size_t i = 0; i < work.in.size(); ++i)
-      in.push_back(fmt::format("{} {}", value_name(graph, work.in[i]),
+      in.push_back(fmt::format("{} {}", labels(work.in[i]),
                                place_text(placement.buffers[places.in[i]], graph)));
     for (std::size_t i = 0; i < work.out.size(); ++i)
-      out.push_back(fmt::format("{} : {} {}", value_name(graph, work.out[i]), to_string(graph.type(work.out[i])),
+      out.push_back(fmt::format("{} : {} {}", labels(work.out[i]), to_string(graph.type(work.out[i])),
                                 place_text(placement.buffers[places.out[i]], graph)));
     text += fmt::format("  {:<4} {} -> {}\n       {}\n", k, fmt::join(in, ", "), fmt::join(out, ", "),
                         work.kernel->name());
@@ -188,6 +191,7 @@ struct Program::Assembly {
       for (const std::uint32_t b : places.in) p.in.push_back(address(b));
       for (const std::uint32_t b : places.out) p.out.push_back(address(b));
       if (places.scratch != Placement::none) entry.scratch = address(places.scratch);
+      entry.loc = p.graph.node(plan.works[k].members.front()).loc;
       p.entries.push_back(std::move(entry));
     }
     for (std::size_t i = 0; i < p.graph.outputs().size(); ++i) {
@@ -196,6 +200,30 @@ struct Program::Assembly {
     }
   }
 };
+
+namespace {
+
+/// What is known before any of it is taken.
+void check_memory(const Placement& placement, const Graph& graph) {
+  std::size_t bytes = placement.arena + placement.constants;
+  for (NodeId id = 0; id < graph.size(); ++id)
+    if (const Node& node = graph.node(id); node.op->name == "variable" || node.op->name == "input")
+      bytes += node.types[0].bytes();
+  const std::size_t available = available_memory();
+  if (bytes <= available) return;
+  std::vector<std::pair<std::size_t, ValueId>> largest;
+  for (NodeId id = 0; id < graph.size(); ++id)
+    for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r)
+      largest.emplace_back(graph.node(id).types[r].bytes(), ValueId{id, r});
+  std::sort(largest.begin(), largest.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  largest.resize(std::min<std::size_t>(largest.size(), 10));
+  std::string text;
+  for (const auto& [size, id] : largest) text += fmt::format("\n    {:>15}  {}", size, describe(graph.value(id)));
+  run_error("graph '{}' needs {} bytes and {} are available; a smaller batch needs less. Its largest tensors:{}",
+            graph.name(), bytes, available, text);
+}
+
+}  // namespace
 
 Program compile(const Graph& source, const CompileOptions& options) {
   auto state = std::make_unique<Program::State>();
@@ -211,6 +239,7 @@ Program compile(const Graph& source, const CompileOptions& options) {
   Plan plan = plan_kernels(p.graph, index, options, p.threads);
   const Placement placement = place(p.graph, index, plan, options);
   check_placement(p.graph, index, plan, placement);
+  check_memory(placement, p.graph);
   Program::Assembly assembly{p, index, plan, placement, {}, {}};
   assembly.bind_stored();
   assembly.allocate_blocks();
@@ -219,8 +248,13 @@ Program compile(const Graph& source, const CompileOptions& options) {
   return Program(std::move(state));
 }
 
+Program::State& Program::state() const {
+  if (!state_) run_error("a Program was used after it was moved from");
+  return *state_;
+}
+
 void Program::run() {
-  State& p = *state_;
+  State& p = state();
   if (p.busy.exchange(true)) run_error("program '{}' is already running in another thread", p.graph.name());
   struct Release {
     std::atomic<bool>& busy;
@@ -229,8 +263,14 @@ void Program::run() {
   check_run(p.threads);
   const FloatingPointScope floating_point(p.threads);
   const LogicalThreads logical(p.threads);
-  for (const Entry& entry : p.entries)
-    entry.kernel->run(p.in.data() + entry.first_in, p.out.data() + entry.first_out, entry.scratch);
+  const Entry* entry = p.entries.data();
+  try {
+    for (const Entry* const end = entry + p.entries.size(); entry != end; ++entry)
+      entry->kernel->run(p.in.data() + entry->first_in, p.out.data() + entry->first_out, entry->scratch);
+  } catch (const RunError& error) {
+    if (error.where().known()) throw;
+    throw RunError(error.what(), entry->loc);
+  }
 }
 
 namespace {
@@ -248,12 +288,12 @@ const Named& slot_named(const Slots& slots, std::string_view name, std::string_v
 }  // namespace
 
 Program::Slot Program::input_slot(std::string_view name) const {
-  const Named& slot = slot_named(state_->inputs, name, "input", state_->graph);
+  const Named& slot = slot_named(state().inputs, name, "input", state().graph);
   return {slot.type, slot.data};
 }
 
 Program::Slot Program::output_slot(std::string_view name) const {
-  const Named& slot = slot_named(state_->outputs, name, "output", state_->graph);
+  const Named& slot = slot_named(state().outputs, name, "output", state().graph);
   return {slot.type, slot.data};
 }
 
@@ -262,31 +302,32 @@ void Program::wrong_element(std::string_view name, const TensorType& type) {
 }
 
 const TensorType& Program::input_type(std::string_view name) const {
-  return slot_named(state_->inputs, name, "input", state_->graph).type;
+  return slot_named(state().inputs, name, "input", state().graph).type;
 }
 
 const TensorType& Program::output_type(std::string_view name) const {
-  return slot_named(state_->outputs, name, "output", state_->graph).type;
+  return slot_named(state().outputs, name, "output", state().graph).type;
 }
 
 bool Program::has_output(std::string_view name) const {
-  return std::any_of(state_->outputs.begin(), state_->outputs.end(), [&](const Named& o) { return o.name == name; });
+  return std::any_of(state().outputs.begin(), state().outputs.end(), [&](const Named& o) { return o.name == name; });
 }
 
 std::vector<std::string> Program::input_names() const {
   std::vector<std::string> names;
-  for (const Named& slot : state_->inputs) names.push_back(slot.name);
+  for (const Named& slot : state().inputs) names.push_back(slot.name);
   return names;
 }
 
 std::vector<std::string> Program::output_names() const {
   std::vector<std::string> names;
-  for (const Named& slot : state_->outputs) names.push_back(slot.name);
+  for (const Named& slot : state().outputs) names.push_back(slot.name);
   return names;
 }
 
 void Program::feed(std::string_view name, const Tensor& value) {
   const Slot slot = input_slot(name);
+  if (!value) run_error("input '{}' was given an empty tensor", name);
   if (slot.type != value.type())
     run_error("input '{}' is {}, the tensor given is {}", name, to_string(slot.type), to_string(value.type()));
   std::memcpy(slot.data, value.data(), value.bytes());
@@ -307,22 +348,22 @@ double Program::scalar(std::string_view name) const {
   return number;
 }
 
-Variables Program::variables() const { return state_->store; }
-const MemoryReport& Program::memory() const { return state_->memory; }
-int Program::logical_threads() const { return state_->threads; }
-std::size_t Program::kernels() const { return state_->entries.size(); }
-const Graph& Program::graph() const { return state_->graph; }
-std::string Program::text() const { return state_->text; }
+Variables Program::variables() const { return state().store; }
+const MemoryReport& Program::memory() const { return state().memory; }
+int Program::logical_threads() const { return state().threads; }
+std::size_t Program::kernels() const { return state().entries.size(); }
+const Graph& Program::graph() const { return state().graph; }
+std::string Program::text() const { return state().text; }
 
 std::size_t Program::reorders() const {
   std::size_t total = 0;
-  for (const Entry& entry : state_->entries) total += entry.kernel->reorders();
+  for (const Entry& entry : state().entries) total += entry.kernel->reorders();
   return total;
 }
 
 std::vector<std::string> Program::implementations() const {
   std::vector<std::string> names;
-  for (const Entry& entry : state_->entries) names.push_back(entry.kernel->name());
+  for (const Entry& entry : state().entries) names.push_back(entry.kernel->name());
   return names;
 }
 

@@ -45,6 +45,7 @@ struct CompileOptions {
   int logical_threads = 0;
   bool fold = true;      ///< constants and algebra
   bool cse = true;       ///< equal nodes become one
+  bool dce = true;       ///< what no output or update needs goes
   bool fuse = true;      ///< pointwise groups, and epilogues of heavy ops
   bool in_place = true;  ///< results in the buffers of dying operands
   /// The store to read and write; by default a new one, filled by the initializers.
@@ -121,6 +122,7 @@ class THALWEG_API Program {
   [[noreturn]] static void wrong_element(std::string_view name, const TensorType& type);
   struct State;
   struct Assembly;
+  State& state() const;
   explicit Program(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

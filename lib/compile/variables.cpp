@@ -30,6 +30,7 @@ std::vector<std::string> Variables::names() const {
 
 void Variables::set(std::string_view name, const Tensor& value) {
   Tensor place = at(name);
+  if (!value) run_error("variable '{}' was given an empty tensor", name);
   if (place.type() != value.type())
     run_error("variable '{}' is {}, the value given is {}", name, to_string(place.type()), to_string(value.type()));
   std::memcpy(place.data(), value.data(), value.bytes());

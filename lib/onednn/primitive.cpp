@@ -82,14 +82,20 @@ void Call::execute() const {
 
 namespace {
 
-Call reorder_call(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
+struct ReorderCall {
+  Call call;
+  std::size_t scratchpad_bytes;
+};
+
+ReorderCall reorder_call(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
   dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::library);
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const dnnl::reorder::primitive_desc pd(engine(), from, engine(), to, attr);
   Call call(dnnl::reorder(pd), pd.impl_info_str());
   call.argument(DNNL_ARG_FROM, from);
   call.argument(DNNL_ARG_TO, to);
-  return call;
+  call.argument(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc());
+  return {std::move(call), pd.scratchpad_desc().get_size()};
 }
 
 }  // namespace
@@ -105,12 +111,18 @@ std::size_t ReorderedCall::place(std::size_t bytes) {
   return offset;
 }
 
+void ReorderedCall::add_reorder(std::vector<Reorder>& list, const dnnl::memory::desc& from,
+                                const dnnl::memory::desc& to, std::size_t tensor, std::size_t bytes) {
+  auto [call, scratchpad] = reorder_call(from, to);
+  list.push_back({std::move(call), tensor, arguments_, place(bytes), place(scratchpad)});
+}
+
 void ReorderedCall::input(int arg, const dnnl::memory::desc& kept, const dnnl::memory::desc& wanted) {
   main_.argument(arg, wanted);
   if (kept == wanted)
     direct_in_.emplace_back(arguments_, inputs_);
   else
-    before_.push_back({reorder_call(kept, wanted), inputs_, arguments_, place(wanted.get_size())});
+    add_reorder(before_, kept, wanted, inputs_, wanted.get_size());
   ++arguments_;
   ++inputs_;
 }
@@ -120,7 +132,7 @@ void ReorderedCall::output(int arg, const dnnl::memory::desc& kept, const dnnl::
   if (kept == wanted)
     direct_out_.emplace_back(arguments_, outputs_);
   else
-    after_.push_back({reorder_call(wanted, kept), outputs_, arguments_, place(wanted.get_size())});
+    add_reorder(after_, wanted, kept, outputs_, wanted.get_size());
   ++arguments_;
   ++outputs_;
 }
@@ -134,6 +146,7 @@ void ReorderedCall::run(const void* const* in, void* const* out, void* scratch) 
   for (const Reorder& reorder : before_) {
     reorder.call.set(0, in[reorder.tensor]);
     reorder.call.set(1, bytes + reorder.offset);
+    reorder.call.set(2, bytes + reorder.scratchpad);
     reorder.call.execute();
     main_.set(reorder.argument, bytes + reorder.offset);
   }
@@ -143,6 +156,7 @@ void ReorderedCall::run(const void* const* in, void* const* out, void* scratch) 
   for (const Reorder& reorder : after_) {
     reorder.call.set(0, bytes + reorder.offset);
     reorder.call.set(1, out[reorder.tensor]);
+    reorder.call.set(2, bytes + reorder.scratchpad);
     reorder.call.execute();
   }
 }

@@ -64,8 +64,11 @@ class ReorderedCall {
     std::size_t tensor;   ///< index among the inputs, or among the outputs
     std::size_t argument; ///< of the main call
     std::size_t offset;   ///< of the wanted layout in the scratch
+    std::size_t scratchpad;  ///< of oneDNN's own
   };
   std::size_t place(std::size_t bytes);
+  void add_reorder(std::vector<Reorder>& list, const dnnl::memory::desc& from, const dnnl::memory::desc& to,
+                   std::size_t tensor, std::size_t bytes);
   Call main_;
   std::vector<Reorder> before_, after_;
   std::vector<std::pair<std::size_t, std::size_t>> direct_in_, direct_out_;  ///< argument, tensor

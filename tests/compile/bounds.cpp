@@ -11,11 +11,20 @@ namespace thalweg::testing {
 namespace {
 
 constexpr int samples = 8;
-constexpr double unit = 0x1p-23;
 // Room for the partial sums, whose own roundings the samples do not see.
 constexpr double factor = 32;
 
 using Values = std::vector<std::vector<Array<double>>>;
+
+/// What one rounding may move, as a part of the number.
+double unit(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return 0x1p-23;
+    case DType::bf16: return 0x1p-8;
+    case DType::f64: return 0x1p-50;
+    default: return 0;
+  }
+}
 
 /// Ops that only copy, choose or compare: f32 does them without rounding, and moving their operands apart would
 /// break equalities that hold in every run.
@@ -55,8 +64,8 @@ class Noisy {
 
  private:
   static void move(Array<double>& a, DType dtype, std::mt19937_64& noise) {
-    if (dtype != DType::f32) return;
-    std::uniform_real_distribution<double> part(-unit, unit);
+    if (!is_float(dtype)) return;
+    std::uniform_real_distribution<double> part(-unit(dtype), unit(dtype));
     for (double& x : a.data) x += x * part(noise);
   }
   const Graph& graph_;
@@ -75,7 +84,7 @@ Bounds::Bounds(const Graph& graph, const Feeds& feeds, std::uint64_t seed) {
     const Array<double>& value = exact[id.node][id.result];
     Expected& e = expected_[name];
     e.value = value;
-    for (const double x : value.data) e.bound.push_back(4 * unit * std::fabs(x) + 1e-37);
+    for (const double x : value.data) e.bound.push_back(4 * unit(graph.type(id).dtype) * std::fabs(x) + 1e-37);
   }
   std::mt19937_64 noise(seed);
   for (int s = 0; s < samples; ++s) {

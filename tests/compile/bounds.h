@@ -17,8 +17,8 @@ struct Expected {
   std::vector<double> bound;
 };
 
-/// A derived bound: the graph is evaluated in double a few times with every operand and every result of every node
-/// moved by a random part of 2^-23 of itself, which is what rounding to f32 does at most at each step, and the farthest
+/// A sampled bound: the graph is evaluated in double a few times with every operand and every result of every node
+/// moved by a random part of itself, as large as rounding to its dtype may move it (2^-23 in f32) at each step, and the farthest
 /// departure times a safety factor is allowed. So a sum that cancels, a division by a small number or a comparison
 /// that is nearly equal gets the room that its own numbers ask for, and a smooth graph gets almost none.
 class Bounds {

@@ -334,6 +334,35 @@ TEST(Program, SaysWhatIsWrongWithAFeed) {
   EXPECT_EQ(error_of([&] { compile(mlp(8), threads(-1)); }), "logical_threads is -1, must be 0 (chosen) to 256");
 }
 
+TEST(Program, NamesTheUsersLineWhenAStepFails) {
+  Program p = compile(mlp(8), threads(1));
+  fill(p);
+  p.input<std::int32_t>("label")[3] = 5;
+  const std::string error = error_of([&] { p.run(); });
+  EXPECT_TRUE(error.starts_with("program_test.cpp:")) << error;
+  EXPECT_NE(error.find("sample 3"), std::string::npos) << error;
+}
+
+TEST(Program, RefusesWhatTheMachineCannotHold) {
+  Graph g("huge");
+  g.output("y", relu(input(g, "x", f32(1 << 20, 1 << 20))));
+  const std::string error = error_of([&] { compile(g); });
+  EXPECT_TRUE(error.starts_with("graph 'huge' needs 87960930")) << error;
+  EXPECT_NE(error.find("4398046511104  %x   f32[1048576,1048576]"), std::string::npos) << error;
+}
+
+TEST(Program, RefusesEmptyTensorsAndMovedPrograms) {
+  Graph g("scalar");
+  const Value s = input(g, "s", f32()), w = variable(g, "w", f32());
+  g.output("y", s + w);
+  Program p = compile(g);
+  EXPECT_EQ(error_of([&] { p.feed("s", Tensor()); }), "input 's' was given an empty tensor");
+  EXPECT_EQ(error_of([&] { p.variables().set("w", Tensor()); }), "variable 'w' was given an empty tensor");
+  const Program q = std::move(p);
+  EXPECT_EQ(error_of([&] { p.run(); }), "a Program was used after it was moved from");  // NOLINT: that is the test
+  EXPECT_EQ(q.input_names(), std::vector<std::string>{"s"});
+}
+
 /// Runs `act` on a thread with a stack of `bytes`.
 void on_small_stack(std::size_t bytes, const std::function<void()>& act) {
   pthread_attr_t attributes;

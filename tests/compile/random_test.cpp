@@ -18,20 +18,28 @@ struct Way {
   CompileOptions options;
 };
 
+/// All rewrites and plans, none, and each alone; each on one thread and on two.
 std::vector<Way> ways() {
-  const auto with = [](bool fold, bool cse, bool fuse, bool in_place, int threads) {
-    CompileOptions o;
-    o.fold = fold;
-    o.cse = cse;
-    o.fuse = fuse;
-    o.in_place = in_place;
-    o.logical_threads = threads;
-    return o;
+  struct Switch {
+    std::string name;
+    bool CompileOptions::*option;
   };
-  return {{"all", with(true, true, true, true, 1)},       {"all,2", with(true, true, true, true, 2)},
-          {"none", with(false, false, false, false, 1)},  {"none,2", with(false, false, false, false, 2)},
-          {"fold", with(true, false, false, false, 1)},   {"cse", with(false, true, false, false, 1)},
-          {"fuse", with(false, false, true, false, 1)},   {"in_place", with(false, false, false, true, 1)}};
+  const std::vector<Switch> switches = {{"fold", &CompileOptions::fold}, {"cse", &CompileOptions::cse},
+                                        {"dce", &CompileOptions::dce},   {"fuse", &CompileOptions::fuse},
+                                        {"in_place", &CompileOptions::in_place}};
+  std::vector<Way> all;
+  for (const int threads : {1, 2}) {
+    const auto add = [&](const std::string& name, const std::function<bool(const Switch&)>& is_on) {
+      CompileOptions options;
+      for (const Switch& s : switches) options.*s.option = is_on(s);
+      options.logical_threads = threads;
+      all.push_back({name + "," + std::to_string(threads), options});
+    };
+    add("all", [](const Switch&) { return true; });
+    add("none", [](const Switch&) { return false; });
+    for (const Switch& one : switches) add(one.name, [&](const Switch& s) { return s.name == one.name; });
+  }
+  return all;
 }
 
 /// Empty, or what is wrong and how to see it again.
