@@ -76,27 +76,6 @@ std::string note_text(const Node& node) {
   return text.empty() ? text : "#" + text;
 }
 
-/// The labels of all results, node after node: label() for each would walk the graph anew.
-class Labels {
- public:
-  explicit Labels(const Graph& graph) : graph_(graph), first_(graph.size()) {
-    std::size_t number = 0;
-    for (NodeId id = 0; id < graph.size(); ++id) {
-      first_[id] = number;
-      if (graph.node(id).name.empty()) number += graph.node(id).types.size();
-    }
-  }
-  std::string operator()(ValueId id) const {
-    const Node& node = graph_.node(id.node);
-    if (node.name.empty()) return fmt::format("%{}", first_[id.node] + id.result);
-    return (node.op->name == "variable" ? "@" : "%") + node.name;
-  }
-
- private:
-  const Graph& graph_;
-  std::vector<std::size_t> first_;
-};
-
 Line line_of(const Graph& graph, NodeId id, const Labels& labels) {
   const Node& node = graph.node(id);
   Line line;
@@ -167,6 +146,20 @@ std::string spelled(std::string_view text) {
     else quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
   }
   return quoted + "\"";
+}
+
+Labels::Labels(const Graph& graph) : graph_(graph), first_(graph.size()) {
+  std::size_t number = 0;
+  for (NodeId id = 0; id < graph.size(); ++id) {
+    first_[id] = number;
+    if (graph.node(id).name.empty()) number += graph.node(id).types.size();
+  }
+}
+
+std::string Labels::operator()(ValueId id) const {
+  const Node& node = graph_.node(id.node);
+  if (node.name.empty()) return fmt::format("%{}", first_[id.node] + id.result);
+  return (node.op->name == "variable" ? "@" : "%") + node.name;
 }
 
 std::string print(const Graph& graph) {

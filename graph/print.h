@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "thalweg/graph/graph.h"
 
@@ -19,6 +20,17 @@ namespace thalweg {
 ///       output y = %0
 ///     }
 THALWEG_API std::string print(const Graph& graph);
+
+/// The names of a graph's values in its text, all numbered at once (`label` numbers for one value only).
+class THALWEG_API Labels {
+ public:
+  explicit Labels(const Graph& graph);
+  std::string operator()(ValueId id) const;
+
+ private:
+  Graph graph_;
+  std::vector<std::size_t> first_;
+};
 
 /// Writes print(graph) to a file, completely or not at all; throws RunError.
 THALWEG_API void write_text(const Graph& graph, const std::string& path);
