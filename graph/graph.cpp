@@ -267,6 +267,7 @@ Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector
   if (declared && node.types.front() != *declared)
     graph_error(loc, "{}: the result is {}, declared was {}{}", op.name, to_string(node.types.front()),
                 to_string(*declared), operand_lines(values));
+  if (op.name == "input" || op.name == "variable") check_name(op.name, node.name, loc);
   if (!node.name.empty()) {
     check_name(op.name, node.name, loc);
     if (const auto it = state_->named.find(node.name); it != state_->named.end())

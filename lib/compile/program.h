@@ -40,8 +40,8 @@ class THALWEG_API Variables {
 
 /// Which rewrites and plans a compilation uses; results agree whatever is chosen.
 struct CompileOptions {
-  /// How many threads the work is cut for. It decides the result's last bits; the number of cores does not.
-  /// 0: one for a small step, else the number of cores.
+  /// How many threads the work is cut for. It decides the result's last bits, on however many cores they then run.
+  /// 0: one for a small step, else as many as there are cores: give a number for the same bits on every machine.
   int logical_threads = 0;
   bool fold = true;      ///< constants and algebra
   bool cse = true;       ///< equal nodes become one

@@ -12,11 +12,11 @@ namespace thalweg {
 
 /// Samples and what they are called. Copies share the bytes.
 struct Dataset {
-  Tensor inputs;                    ///< [N, …], f32 (or u8 as read from an IDX file)
-  Tensor labels;                    ///< i32[N] class numbers, or f32[N,1] targets; empty where there are none
-  std::vector<std::string> classes;  ///< the name of each class; empty if labels are not classes
+  Tensor inputs = {};                    ///< [N, …], f32 (or u8 as read from an IDX file)
+  Tensor labels = {};                    ///< i32[N] class numbers, or f32[N,1] targets; empty where there are none
+  std::vector<std::string> classes = {};  ///< the name of each class; empty if labels are not classes
   std::vector<std::string> features;  ///< names of the input's columns, of tables that name them
-  std::string name;
+  std::string name = {};
 
   /// Number of samples.
   Dim size() const { return inputs ? inputs.shape()[0] : 0; }

@@ -60,8 +60,10 @@ void prepare(const std::filesystem::path& folder) {
 
 /// Runs in `folder`; programs of the build are those of this build, wherever it is.
 Ran run_in(const std::filesystem::path& folder, std::string command) {
-  for (std::size_t at; (at = command.find("build/tools/")) != std::string::npos;)
-    command.replace(at, 12, (build_root() / "tools").string() + "/");
+  // Not found again in what was put there: a build directory may itself be called `build`.
+  const std::string named = "build/tools/", real = (build_root() / "tools").string() + "/";
+  for (std::size_t at = 0; (at = command.find(named, at)) != std::string::npos; at += real.size())
+    command.replace(at, named.size(), real);
   return run("cd " + word_of(folder) + " && " + command);
 }
 
