@@ -37,13 +37,6 @@ void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
 namespace thalweg::testing {
 namespace {
 
-/// Inputs a0, a1, … of a graph.
-struct Arguments {
-  Graph graph;
-  int made = 0;
-  Value operator()(const TensorType& type) { return input(graph, "a" + std::to_string(made++), type); }
-};
-
 void check_drawn(const Value& value, Bound bound = {}, double low = -2, double high = 2) {
   check(value, drawn(value, low, high), bound);
 }

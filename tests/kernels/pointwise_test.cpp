@@ -9,11 +9,6 @@
 namespace thalweg::testing {
 namespace {
 
-struct Arguments {
-  Graph graph;
-  int made = 0;
-  Value operator()(const TensorType& type) { return input(graph, "a" + std::to_string(made++), type); }
-};
 TensorType typed(DType dtype, const Shape& shape) { return {dtype, shape}; }
 
 /// Shapes that meet in every way: none, scalars, rows, columns, both sides, both in the middle; small and long.

@@ -14,8 +14,16 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/kernels/own.h"
+#include "thalweg/ops/source.h"
 
 namespace thalweg::testing {
+
+/// Inputs a0, a1, … of a graph.
+struct Arguments {
+  Graph graph;
+  int made = 0;
+  Value operator()(const TensorType& type) { return input(graph, "a" + std::to_string(made++), type); }
+};
 
 using Numbers = std::vector<double>;
 
