@@ -112,17 +112,15 @@ dnnl::primitive_attr user_scratchpad() {
 std::unique_ptr<Kernel> conv2d_kernel(const KernelRequest& request, const Epilogue& epilogue) {
   const Conv c = conv_of(request.node, request.in[0], request.in[1], request.out[0]);
   const memory::desc bias({request.out[0].shape.back()}, memory::data_type::f32, memory::format_tag::x);
-  // A residual is read in the layout of the result, so the result then stays channels-last.
   const auto pd = best(c, [&](const memory::desc& x, const memory::desc& y) {
-    return forward_pd(c, x, epilogue.residual ? c.y : y, epilogue.bias ? &bias : nullptr,
-                      attributes(epilogue, c.y));
+    return forward_pd(c, x, y, epilogue.bias ? &bias : nullptr,
+                      attributes(epilogue));
   });
   if (!pd) return nullptr;
   ReorderedCall call(Forward(*pd), pd->impl_info_str(), pd->scratchpad_desc().get_size());
   call.input(DNNL_ARG_SRC, c.x, pd->src_desc());
   call.input(DNNL_ARG_WEIGHTS, c.w, pd->weights_desc());
   if (epilogue.bias) call.input(DNNL_ARG_BIAS, bias, pd->bias_desc());
-  residual_argument(call, epilogue, c.y);
   call.output(DNNL_ARG_DST, c.y, pd->dst_desc());
   call.finish(pd->scratchpad_desc());
   return std::make_unique<CallKernel>(std::move(call), "conv2d" + epilogue_name(epilogue));

@@ -10,24 +10,18 @@
 namespace thalweg::onednn {
 
 /// The attributes of a primitive with this epilogue (the bias is the primitive's own argument).
-inline dnnl::primitive_attr attributes(const Epilogue& epilogue, const dnnl::memory::desc& result) {
+inline dnnl::primitive_attr attributes(const Epilogue& epilogue) {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops post;
-  if (epilogue.residual) post.append_binary(dnnl::algorithm::binary_add, result);
   if (epilogue.leaky_slope)
     post.append_eltwise(1.F, dnnl::algorithm::eltwise_relu, static_cast<float>(*epilogue.leaky_slope), 0.F);
   attr.set_post_ops(post);
   return attr;
 }
 
-/// Declares the residual's argument: it is always the first post-op.
-inline void residual_argument(ReorderedCall& call, const Epilogue& epilogue, const dnnl::memory::desc& result) {
-  if (epilogue.residual) call.input(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, result, result);
-}
-
 inline std::string epilogue_name(const Epilogue& epilogue) {
-  return std::string(epilogue.bias ? "+bias" : "") + (epilogue.residual ? "+add" : "") +
+  return std::string(epilogue.bias ? "+bias" : "") +
          (epilogue.leaky_slope ? "+leaky_relu" : "");
 }
 

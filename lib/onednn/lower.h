@@ -9,13 +9,12 @@
 
 namespace thalweg::onednn {
 
-/// What follows a matmul or conv2d in the same kernel; its operands come after the node's own, in this order.
+/// What follows a matmul or conv2d in the same kernel; a bias comes after the node's own operands.
 /// There is no relu: oneDNN's turns NaN into 0, so that a diverged net would look healthy.
 struct Epilogue {
   bool bias = false;      ///< adds a vector over the last axis
-  bool residual = false;  ///< adds a tensor of the result's shape
   std::optional<double> leaky_slope = {};  ///< then leaky_relu of this slope; never 0
-  bool any() const { return bias || residual || leaky_slope; }
+  bool any() const { return bias || leaky_slope; }
 };
 
 /// oneDNN's kernel for the node, or null where it has none, would use its reference loops, or is known to be wrong.

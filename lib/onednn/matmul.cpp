@@ -45,7 +45,7 @@ std::unique_ptr<Kernel> matmul_kernel(const KernelRequest& request, const Epilog
   bias_strides.back() = 1;
   const dnnl::memory::desc bias(bias_dims, data_type(result.dtype), bias_strides);
 
-  const auto attr = attributes(epilogue, dst);
+  const auto attr = attributes(epilogue);
   const auto desc =
       epilogue.bias ? dnnl::matmul::desc(src, weights, bias, dst) : dnnl::matmul::desc(src, weights, dst);
   const dnnl::matmul::primitive_desc pd(desc, attr, engine());
@@ -54,7 +54,6 @@ std::unique_ptr<Kernel> matmul_kernel(const KernelRequest& request, const Epilog
   call.input(DNNL_ARG_SRC, src, pd.src_desc());
   call.input(DNNL_ARG_WEIGHTS, weights, pd.weights_desc());
   if (epilogue.bias) call.input(DNNL_ARG_BIAS, bias, pd.bias_desc());
-  residual_argument(call, epilogue, dst);
   call.output(DNNL_ARG_DST, dst, pd.dst_desc());
   call.finish(pd.scratchpad_desc());
   return std::make_unique<CallKernel>(std::move(call), "matmul" + epilogue_name(epilogue));
