@@ -10,7 +10,7 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/train/batches.h"
-#include "thalweg/lib/train/early_stop.h"
+#include "thalweg/lib/train/early_stopping.h"
 #include "thalweg/lib/train/interruption.h"
 #include "thalweg/lib/train/progress.h"
 #include "thalweg/lib/train/with_batch.h"
@@ -51,38 +51,6 @@ class Means {
   Dim samples_ = 0;
 };
 
-/// The weights of the best epoch, put back at the end of its life: however training ends.
-class BestWeights {
- public:
-  /// What prediction reads: parameters and running statistics, not the optimizer's slots.
-  BestWeights(const Graph& predicting, const Variables& variables) {
-    for (const NodeId id : predicting.variables()) {
-      const Tensor place = variables.at(predicting.node(id).name);
-      pairs_.push_back({place, place.clone()});
-    }
-  }
-  ~BestWeights() {
-    if (kept_) copy(&Pair::best, &Pair::place);
-  }
-  BestWeights(const BestWeights&) = delete;
-  BestWeights& operator=(const BestWeights&) = delete;
-  void keep() {
-    copy(&Pair::place, &Pair::best);
-    kept_ = true;
-  }
-
- private:
-  struct Pair {
-    Tensor place;
-    Tensor best;
-  };
-  void copy(Tensor Pair::*from, Tensor Pair::*to) {
-    for (Pair& pair : pairs_) std::memcpy((pair.*to).data(), (pair.*from).data(), (pair.*from).bytes());
-  }
-  std::vector<Pair> pairs_;
-  bool kept_ = false;
-};
-
 /// The first number of the tensor that is nan or infinite.
 std::optional<double> first_not_finite(const Tensor& tensor) {
   const auto search = [](auto numbers, auto number_of) -> std::optional<double> {
@@ -102,54 +70,103 @@ std::optional<double> first_not_finite(const Tensor& tensor) {
 /// `nan` without the sign that the processor happens to give it.
 std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
 
-bool larger_is_better(std::string_view measure) { return measure.find("accuracy") != measure.npos; }
-
 /// One training run.
-class Training {
+class Training final : public TrainingRun {
  public:
-  Training(const Graph& graph, const Dataset& train, const FitOptions& options)
+  Training(const Graph& graph, const Dataset& train, const FitOptions& options, SourceLoc loc)
       : options_(options),
+        loc_(loc),
         train_(train),
-        graph_(options.batch == 0 ? graph : with_batch(graph, options.batch)),
+        graph_(options.batch == 0 ? graph.clone() : with_batch(graph, options.batch)),
         binding_(bind_inputs(graph_, train, options.input, options.label)),
         learning_(train.size()),
         means_(scalar_outputs(graph_)),
         validation_means_(std::vector<std::string>{}),
         progress_(options.verbose, options.epochs, train.size()) {
     check_options();
+    if (options_.patience)
+      callbacks_.emplace_back(EarlyStopping({.monitor = options_.monitor, .min_delta = options_.min_delta,
+                                             .patience = *options_.patience, .restore_best_weights = true}, loc_));
+    callbacks_.insert(callbacks_.end(), options_.callbacks.begin(), options_.callbacks.end());
+    for (const AnyCallback& callback : callbacks_) callback->on_build(graph_);
     place_validation();
     compile_programs();
     name_columns();
-    if (options_.patience) watch();
+    const Graph predicting = inference(graph_);
+    for (const NodeId id : predicting.variables()) weights_.push_back(predicting.node(id).name);
   }
 
   History run() {
-    const Interruption interruption;
-    const Clock::time_point begin = Clock::now();
-    for (int epoch = 1; epoch <= options_.epochs; ++epoch) {
-      const Clock::time_point epoch_begin = Clock::now();
-      const bool learned = learn(epoch, interruption);
-      check_variables_finite(epoch);
-      if (!learned || !validate(epoch, interruption)) {
-        history_.interrupted = true;
-        progress_.say(fmt::format("Interrupted in epoch {} after {:.1f}s", epoch, seconds_since(begin)));
-        break;
+    try {
+      for (const AnyCallback& callback : callbacks_) {
+        callback->on_train_begin(*this);
+        ++begun_;
       }
-      add_row(epoch, seconds_since(epoch_begin));
-      if (judge(epoch)) {
-        history_.stopped_early = true;
-        break;
-      }
+      train();
+    } catch (...) {
+      end();  // what went wrong first is what the caller is told
+      throw;
     }
-    if (stop_) history_.best_epoch = stop_->best_epoch();
+    if (const std::exception_ptr error = end()) std::rethrow_exception(error);
     return history_;
   }
 
+  const Graph& graph() const override { return graph_; }
+  const Variables& variables() const override { return history_.variables; }
+  const std::vector<std::string>& weights() const override { return weights_; }
+  const History& history() const override { return history_; }
+  const Program& program() const override {
+    if (last_program_ == nullptr) throw RunError("no step has run yet");
+    return *last_program_;
+  }
+  int epochs() const override { return options_.epochs; }
+  int epoch() const override { return epoch_; }
+  Dim steps() const override { return steps_->count(); }
+  Dim step() const override { return step_; }
+  void stop() override { stopping_ = true; }
+  bool stopping() const override { return stopping_; }
+  void set_best_epoch(int epoch) override { history_.best_epoch = epoch; }
+  void say(std::string_view line) override { progress_.say(line); }
+
  private:
+  void train() {
+    const Interruption interruption;
+    const Clock::time_point begin = Clock::now();
+    while (epoch_ < options_.epochs && !stopping_) {
+      ++epoch_;
+      const Clock::time_point epoch_begin = Clock::now();
+      const bool learned = learn(interruption);
+      check_variables_finite();
+      if (!learned || !validate(interruption)) {
+        history_.interrupted = true;
+        progress_.say(fmt::format("Interrupted in epoch {} after {:.1f}s", epoch_, seconds_since(begin)));
+        break;
+      }
+      add_row(seconds_since(epoch_begin));
+      tell(&Callback::on_epoch_end);
+    }
+    history_.stopped_early = stopping_;
+  }
+
+  void tell(void (Callback::*hook)(TrainingRun&)) {
+    for (const AnyCallback& callback : callbacks_) ((*callback).*hook)(*this);
+  }
+
+  /// Ends every callback that has begun, whatever the others throw; the first of that comes back.
+  std::exception_ptr end() {
+    std::exception_ptr first;
+    for (std::size_t i = 0; i < begun_; ++i) {
+      try {
+        callbacks_[i]->on_train_end(*this);
+      } catch (...) {
+        if (!first) first = std::current_exception();
+      }
+    }
+    return first;
+  }
+
   void check_options() const {
-    if (options_.epochs < 1) run_error("epochs is {}, must be at least 1", options_.epochs);
-    if (options_.patience && *options_.patience < 0) run_error("patience is {}, must be 0 or more", *options_.patience);
-    if (!(options_.min_delta >= 0)) run_error("min_delta is {}, must be 0 or more", options_.min_delta);
+    if (options_.epochs < 1) throw RunError(fmt::format("epochs is {}, must be at least 1", options_.epochs), loc_);
     if (means_.names().empty())
       run_error("graph '{}' has no scalar output: name the loss by `g.output(\"loss\", loss)`", graph_.name());
     if (graph_.updates().empty())
@@ -187,80 +204,74 @@ class Training {
     history_.columns.push_back("seconds");
   }
 
-  void watch() {
-    monitor_ = options_.monitor;
-    if (monitor_.empty()) monitor_ = (judging_ ? "val_" : "") + means_.names()[0];
-    const auto at = std::find(history_.columns.begin(), history_.columns.end(), monitor_);
-    if (at == history_.columns.end())
-      run_error("patience watches '{}', which the history lacks{}", shown(monitor_),
-                suggestion(monitor_, history_.columns));
-    stop_.emplace(*options_.patience, options_.min_delta, larger_is_better(monitor_));
-    best_.emplace(inference(graph_), history_.variables);
-  }
-
   /// A pass over the training samples; false if SIGINT cut it short.
-  bool learn(int epoch, const Interruption& interruption) {
-    if (options_.shuffle) permute(order_, keys_, options_.seed, static_cast<std::uint64_t>(epoch));
+  bool learn(const Interruption& interruption) {
+    if (options_.shuffle) permute(order_, keys_, options_.seed, static_cast<std::uint64_t>(epoch_));
     const Samples samples{&train_, 0, learning_, order_};
     const Clock::time_point begin = Clock::now();
     means_.reset();
-    steps_done_ = 0;
-    for (Dim i = 0; i < steps_->count(); ++i) {
+    step_ = 0;
+    tell(&Callback::on_epoch_begin);
+    for (Dim i = 0; i < steps_->count() && !stopping_; ++i) {
       if (interruption.came()) return false;
-      const Program& program = run_one(*steps_, i, samples, epoch, "training");
-      check_outputs_finite(program, epoch, i);
-      means_.add(program, steps_->size(i));
-      steps_done_ = i + 1;
+      step_ = i + 1;
+      tell(&Callback::on_train_batch_begin);
+      last_program_ = &run_one(*steps_, i, samples, "training");
+      check_outputs_finite();
+      means_.add(*last_program_, steps_->size(i));
+      tell(&Callback::on_train_batch_end);
       if (progress_.due())
-        progress_.show(epoch, steps_->first(i) + steps_->size(i), seconds_since(begin), means_.names(), means_.means());
+        progress_.show(epoch_, steps_->first(i) + steps_->size(i), seconds_since(begin), means_.names(), means_.means());
     }
     return !interruption.came();
   }
 
-  bool validate(int epoch, const Interruption& interruption) {
+  bool validate(const Interruption& interruption) {
     if (!judging_) return true;
+    tell(&Callback::on_test_begin);
     validation_means_.reset();
     for (Dim i = 0; i < checks_->count(); ++i) {
       if (interruption.came()) return false;
-      validation_means_.add(run_one(*checks_, i, *judging_, epoch, "validation"), checks_->size(i));
+      validation_means_.add(run_one(*checks_, i, *judging_, "validation"), checks_->size(i));
     }
+    tell(&Callback::on_test_end);
     return true;
   }
 
-  Program& run_one(Batches& batches, Dim index, const Samples& samples, int epoch, std::string_view what) const {
+  Program& run_one(Batches& batches, Dim index, const Samples& samples, std::string_view what) const {
     try {
       return batches.run(index, samples);
     } catch (const RunError& error) {
-      run_error("{}\n    in epoch {}, {} batch {} of {} ({} samples)", error.what(), epoch, what, index + 1,
+      run_error("{}\n    in epoch {}, {} batch {} of {} ({} samples)", error.what(), epoch_, what, index + 1,
                 batches.count(), batches.size(index));
     }
   }
 
-  void check_outputs_finite(const Program& program, int epoch, Dim index) {
+  void check_outputs_finite() {
     for (const std::string& name : means_.names())
-      if (const double x = program.scalar(name); !std::isfinite(x)) diverged(name, x, epoch, index + 1);
-    last_loss_ = program.scalar(means_.names()[0]);
+      if (const double x = last_program_->scalar(name); !std::isfinite(x)) diverged(name, x);
+    last_loss_ = last_program_->scalar(means_.names()[0]);
   }
 
   /// What a step updates; a variable that nothing changes may hold an infinity on purpose.
-  void check_variables_finite(int epoch) const {
+  void check_variables_finite() const {
     for (const Graph::Update& update : graph_.updates()) {
       const std::string& name = graph_.node(update.variable.node).name;
       if (const auto x = first_not_finite(history_.variables.at(name)))
-        diverged("variable '" + name + "'", *x, epoch, steps_done_);
+        diverged("variable '" + name + "'", *x);
     }
   }
 
-  [[noreturn]] void diverged(std::string_view what, double x, int epoch, Dim step) const {
+  [[noreturn]] void diverged(std::string_view what, double x) const {
     throw Diverged(fmt::format(
         "{} is {} in epoch {}, step {} of {}: training has diverged (the last finite {} was {}); a smaller learning rate "
         "or clipping the gradients may help",
-        what, number_text(x), epoch, step, steps_->count(), means_.names()[0],
+        what, number_text(x), epoch_, step_, steps_->count(), means_.names()[0],
         last_loss_ ? number_text(*last_loss_) : "none"));
   }
 
-  void add_row(int epoch, double seconds) {
-    std::vector<double> row{static_cast<double>(epoch)};
+  void add_row(double seconds) {
+    std::vector<double> row{static_cast<double>(epoch_)};
     for (const double mean : means_.means()) row.push_back(mean);
     if (judging_)
       for (const double mean : validation_means_.means()) row.push_back(mean);
@@ -269,22 +280,8 @@ class Training {
     progress_.end_epoch(history_);
   }
 
-  /// Whether the epoch that just ended is the last.
-  bool judge(int epoch) {
-    bool last = false;
-    if (stop_) {
-      if (stop_->better(epoch, history_.last(monitor_))) best_->keep();
-      last = stop_->stop(epoch, 1);
-    }
-    for (const Callback& callback : options_.callbacks) {
-      EpochEnd end{epoch, history_};
-      callback(end);
-      last = last || end.stop;
-    }
-    return last;
-  }
-
   const FitOptions& options_;
+  SourceLoc loc_;
   const Dataset& train_;
   Graph graph_;
   Binding binding_;
@@ -298,11 +295,14 @@ class Training {
   Means validation_means_;
   Progress progress_;
   History history_;
-  std::string monitor_;
-  std::optional<EarlyStop> stop_;
-  std::optional<BestWeights> best_;
+  std::vector<AnyCallback> callbacks_;
+  std::size_t begun_ = 0;             ///< how many of them
+  std::vector<std::string> weights_;  ///< by name: what prediction reads
+  const Program* last_program_ = nullptr;
   std::optional<double> last_loss_;
-  Dim steps_done_ = 0;  ///< of the epoch
+  int epoch_ = 0;
+  Dim step_ = 0;  ///< of the epoch
+  bool stopping_ = false;
 };
 
 CompileOptions with_variables(const CompileOptions& options, const Variables& variables) {
@@ -343,12 +343,12 @@ std::string only_input(const Graph& graph, const std::string& name) {
 
 }  // namespace
 
-History fit(const Graph& graph, const Dataset& train, const FitOptions& options) {
-  return Training(graph, train, options).run();
+History fit(const Graph& graph, const Dataset& train, const FitOptions& options, SourceLoc loc) {
+  return Training(graph, train, options, loc).run();
 }
 
-History fit(const Graph& graph, const TrainTest& data, const FitOptions& options) {
-  return fit(graph, data.train, options);
+History fit(const Graph& graph, const TrainTest& data, const FitOptions& options, SourceLoc loc) {
+  return fit(graph, data.train, options, loc);
 }
 
 double Scores::operator[](std::string_view name) const {

@@ -11,6 +11,7 @@
 #include "thalweg/graph/graph.h"
 #include "thalweg/lib/compile/program.h"
 #include "thalweg/lib/data/dataset.h"
+#include "thalweg/lib/train/callback.h"
 #include "thalweg/lib/train/history.h"
 
 namespace thalweg {
@@ -30,14 +31,6 @@ class THALWEG_API Validation {
   std::optional<Dataset> data_;
 };
 
-/// What a callback sees after an epoch; it may change nothing but `stop`.
-struct EpochEnd {
-  int epoch = 0;            ///< from 1
-  const History& history;   ///< its last row is this epoch's
-  bool stop = false;        ///< set it to make this the last epoch
-};
-using Callback = std::function<void(EpochEnd&)>;
-
 /// What is shown of training on standard error. The words of Keras: 1 a bar, 2 a line an epoch.
 inline constexpr int verbose_automatic = -1;  ///< a bar on a terminal, else a line an epoch
 inline constexpr int verbose_silent = 0;
@@ -52,17 +45,15 @@ struct FitOptions {
   bool shuffle = true;      ///< anew for each epoch, by `permutation(N, seed, epoch)`
   std::uint64_t seed = 0;
   int verbose = verbose_automatic;
-  /// Stops when so many epochs in a row were no better, and gives back the best epoch's weights however training
-  /// ends (Keras: EarlyStopping with restore_best_weights). Slots of the optimizer keep their last values.
+  /// Short for an EarlyStopping with this patience, monitor and min_delta that gives back the best epoch's weights. It
+  /// is called before the other callbacks.
   std::optional<int> patience = {};
-  /// What patience watches, by its name in the history; by default val_loss, or loss without validation. A name with
-  /// `accuracy` in it is better when larger, any other when smaller.
   std::string monitor = {};
-  double min_delta = 0;     ///< an improvement is larger than this
+  double min_delta = 0;
   /// The graph's inputs that get samples and labels; by default those whose types fit, if that is unambiguous.
   std::string input = {};
   std::string label = {};
-  std::vector<Callback> callbacks = {};
+  std::vector<AnyCallback> callbacks = {};
   /// The variables to train; by default new ones, from their initializers. Those of a history let training go on.
   std::optional<Variables> variables = {};
   /// How steps are compiled (`compile.variables` is replaced by `variables`).
@@ -79,10 +70,13 @@ class THALWEG_API Diverged : public RunError {
 /// Trains: compiles the graph (its updates are a step), runs `epochs` times over the data, and returns what it
 /// measured and the variables. Measures are averaged over samples, so that a short last batch weighs what it holds.
 /// SIGINT ends it after the current step (`history.interrupted`), a second one ends the process. Throws RunError for
-/// data that does not fit the graph, and Diverged for numbers that are not finite.
-THALWEG_API History fit(const Graph& graph, const Dataset& train, const FitOptions& options = {});
+/// data that does not fit the graph, and Diverged for numbers that are not finite; for a wrong option at the caller's
+/// line.
+THALWEG_API History fit(const Graph& graph, const Dataset& train, const FitOptions& options = {},
+                        SourceLoc loc = SourceLoc::current());
 /// The same on the training part; the test part is not looked at.
-THALWEG_API History fit(const Graph& graph, const TrainTest& data, const FitOptions& options = {});
+THALWEG_API History fit(const Graph& graph, const TrainTest& data, const FitOptions& options = {},
+                        SourceLoc loc = SourceLoc::current());
 
 struct RunOptions {
   Dim batch = 0;           ///< samples a run; 0: the graph's

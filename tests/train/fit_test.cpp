@@ -93,7 +93,7 @@ TEST(Fit, PatienceGivesTheBestWeightsBack) {
   std::vector<Variables> after;
   const History history =
       fit(g, data.train, {.epochs = 40, .validation = data.test, .verbose = 0, .patience = 4,
-                          .callbacks = {[&](EpochEnd& end) { after.push_back(end.history.variables.clone()); }}});
+                          .callbacks = {[&](TrainingRun& run) { after.push_back(run.variables().clone()); }}});
   const std::vector<double> losses = history["val_loss"];
   const auto best = static_cast<std::size_t>(std::min_element(losses.begin(), losses.end()) - losses.begin());
   ASSERT_EQ(history.best_epoch, static_cast<int>(best) + 1);
@@ -112,10 +112,10 @@ TEST(Fit, BestWeightsComeBackAlsoAfterAnException) {
   Variables variables;
   std::vector<double> losses;
   std::vector<Variables> after;
-  const Callback fail = [&](EpochEnd& end) {
-    losses.push_back(end.history.last("val_loss"));
-    after.push_back(end.history.variables.clone());
-    if (end.epoch == 6) throw std::logic_error("the user's own");
+  const auto fail = [&](TrainingRun& run) {
+    losses.push_back(run.history().last("val_loss"));
+    after.push_back(run.variables().clone());
+    if (run.epoch() == 6) throw std::logic_error("the user's own");
   };
   EXPECT_THROW(fit(g, data, {.epochs = 9, .validation = 0.3, .verbose = 0, .patience = 8, .callbacks = {fail},
                              .variables = variables}),
@@ -129,8 +129,8 @@ TEST(Fit, BestWeightsComeBackAlsoAfterAnException) {
 }
 
 TEST(Fit, CallbackStops) {
-  const History history = fit(mlp(32), spiral(60), {.epochs = 9, .verbose = 0, .callbacks = {[](EpochEnd& end) {
-                                                      end.stop = end.epoch == 2;
+  const History history = fit(mlp(32), spiral(60), {.epochs = 9, .verbose = 0, .callbacks = {[](TrainingRun& run) {
+                                                      if (run.epoch() == 2) run.stop();
                                                     }}});
   EXPECT_EQ(history.epochs(), 2u);
   EXPECT_TRUE(history.stopped_early);
@@ -145,7 +145,7 @@ TEST(Fit, InterruptFinishesTheStepAndReturns) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     kill(getpid(), SIGINT);
   });
-  const History history = fit(mlp(8), spiral(300), {.epochs = 1000000, .verbose = 0, .callbacks = {[&](EpochEnd&) {
+  const History history = fit(mlp(8), spiral(300), {.epochs = 1000000, .verbose = 0, .callbacks = {[&](TrainingRun&) {
                                                       running = true;
                                                     }}});
   user.join();

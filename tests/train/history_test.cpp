@@ -8,7 +8,6 @@
 #include <limits>
 
 #include "../data/files.h"
-#include "thalweg/lib/train/early_stop.h"
 #include "thalweg/lib/train/progress.h"
 
 namespace thalweg {
@@ -100,39 +99,6 @@ TEST(Svg, ShowsEveryCurveByName) {
   const Folder folder;
   write_svg(example(), folder.file("curves.svg"));
   EXPECT_EQ(content_of(folder.file("curves.svg")), svg);
-}
-
-struct Stop {
-  int patience;
-  double min_delta;
-  int stopped;  ///< epochs counted from 0, as in the reference numbers of Keras' EarlyStopping
-  int best;
-};
-
-TEST(EarlyStop, StopsWhereKerasDoes) {
-  const double metrics[] = {1.0, 0.8, 0.81, 0.79, 0.7901, 0.785, 0.786, 0.787, 0.788, 0.789};
-  for (const Stop& expected : {Stop{0, 0, 2, 1}, Stop{2, 0, 7, 5}, Stop{2, 0.01, 3, 1}}) {
-    for (const bool larger : {false, true}) {
-      EarlyStop stop(expected.patience, expected.min_delta, larger);
-      int epoch = 0;
-      for (;; ++epoch) {
-        stop.better(epoch, larger ? -metrics[epoch] : metrics[epoch]);
-        if (stop.stop(epoch, 0)) break;
-        ASSERT_LT(epoch, 9);
-      }
-      EXPECT_EQ(epoch, expected.stopped);
-      EXPECT_EQ(stop.best_epoch(), expected.best);
-    }
-  }
-}
-
-TEST(EarlyStop, NanIsNeverBetter) {
-  EarlyStop stop(2, 0, false);
-  EXPECT_TRUE(stop.better(1, 3));
-  EXPECT_FALSE(stop.better(2, std::nan("")));
-  EXPECT_FALSE(stop.better(3, std::nan("")));
-  EXPECT_TRUE(stop.stop(3, 1));
-  EXPECT_EQ(stop.best_epoch(), 1);
 }
 
 TEST(Progress, LinesAreKerasLike) {
