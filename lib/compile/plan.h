@@ -32,6 +32,7 @@ struct Work {
   std::vector<ValueId> in;      ///< in the order the kernel takes them
   std::vector<ValueId> out;
   std::unique_ptr<Kernel> kernel;
+  bool pointwise = false;  ///< a group of pointwise ops
   /// It only feeds updates: it runs after everything else and writes variables, and it cannot fail. So a step that
   /// throws has changed no variable.
   bool late = false;

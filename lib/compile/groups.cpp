@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "thalweg/graph/fail.h"
+#include "thalweg/lib/compile/planning.h"
+#include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/widened.h"
+#include "thalweg/lib/onednn/lower.h"
+
+namespace thalweg {
+namespace {
+
+// More steps than this would not leave their blocks in the first-level cache.
+constexpr std::size_t max_group = 48;
+
+class Grouping {
+ public:
+  Grouping(const Graph& graph, const ValueIndex& index, const Uses& uses, const CompileOptions& options, int threads)
+      : graph_(graph), index_(index), uses_(uses), options_(options), threads_(threads), done_(graph.size(), false),
+        stage_(graph.size(), 0), group_(graph.size()), group_size_(graph.size(), 0), grouped_(graph.size(), false) {
+    std::iota(group_.begin(), group_.end(), NodeId{0});
+  }
+
+  std::vector<Work> run() {
+    for (NodeId id = 0; id < graph_.size(); ++id) visit(id);
+    make_groups();
+    return std::move(works_);
+  }
+
+ private:
+  /// One more than the latest stage of what the node reads.
+  std::size_t next_stage(std::span<const ValueId> values) const {
+    std::size_t stage = 0;
+    for (const ValueId v : values) stage = std::max(stage, stage_[v.node] + 1);
+    return stage;
+  }
+
+  void visit(NodeId id) {
+    const Node& node = graph_.node(id);
+    if (is_source(node) || done_[id]) return;
+    const auto operands = graph_.operands(id);
+    if (is_alias(node)) {
+      stage_[id] = stage_[operands[0].node];
+      return;
+    }
+    const std::vector<TensorType> in = types_of(graph_, operands);
+    if (is_groupable(node, in)) return join_group(id);
+    add_single(id, in);
+  }
+
+  // -- pointwise groups
+
+  NodeId leader(NodeId id) {
+    while (group_[id] != id) id = group_[id] = group_[group_[id]];
+    return id;
+  }
+
+  /// Nodes of one stage and one shape can be one kernel: a path that left the group and came back would have
+  /// raised the stage. Only those that touch are joined.
+  void join_group(NodeId id) {
+    const auto operands = graph_.operands(id);
+    const Shape& space = graph_.node(id).types[0].shape;
+    std::size_t stage = 0;
+    const auto joinable = [&](ValueId v) {
+      return options_.fuse && grouped_[v.node] && graph_.node(v.node).types[0].shape == space;
+    };
+    for (ValueId v : operands) {
+      v = uses_.read_through(v);
+      stage = std::max(stage, stage_[v.node] + (joinable(v) ? 0 : 1));
+    }
+    std::set<NodeId> others;
+    std::size_t size = 1;
+    for (ValueId v : operands) {
+      v = uses_.read_through(v);
+      if (joinable(v) && stage_[v.node] == stage && others.insert(leader(v.node)).second)
+        size += group_size_[leader(v.node)];
+    }
+    if (size > max_group) {
+      ++stage;
+      others.clear();
+      size = 1;
+    }
+    stage_[id] = stage;
+    grouped_[id] = true;
+    for (const NodeId other : others) group_[other] = id;
+    group_size_[id] = size;
+  }
+
+  void make_groups() {
+    std::unordered_map<NodeId, std::vector<NodeId>> members;
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (grouped_[id]) members[leader(id)].push_back(id);
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (const auto it = members.find(id); it != members.end()) add_group(std::move(it->second));
+  }
+
+  void add_group(std::vector<NodeId> members) {
+    Work work;
+    PointwiseGroup group;
+    group.space = graph_.node(members.front()).types[0].shape;
+    std::unordered_map<NodeId, int> step_of;
+    std::unordered_map<std::size_t, int> input_of;
+    for (const NodeId id : members) {
+      PointwiseGroup::Step step{.node = &graph_.node(id), .operands = {}, .dtype = graph_.node(id).types[0].dtype};
+      for (const ValueId operand : graph_.operands(id)) {
+        const ValueId v = uses_.read_through(operand);
+        if (const auto it = step_of.find(v.node); it != step_of.end()) {
+          step.operands.push_back(it->second);
+          continue;
+        }
+        const auto [it, fresh] = input_of.emplace(index_(v), static_cast<int>(work.in.size()));
+        if (fresh) {
+          work.in.push_back(v);
+          TensorType type = graph_.type(v);
+          const Node& source = graph_.node(uses_.root(v).node);
+          if (is(source, "constant") && source.attrs.reals("values").size() == 1) type.shape = {};
+          group.inputs.push_back(type);
+        }
+        step.operands.push_back(-1 - it->second);
+      }
+      step_of.emplace(id, static_cast<int>(group.steps.size()));
+      group.steps.push_back(std::move(step));
+    }
+    for (const NodeId id : members) {
+      if (!read_outside(id, step_of)) continue;
+      group.outputs.push_back(step_of.at(id));
+      work.out.push_back({id, 0});
+    }
+    if (work.out.empty()) return;  // nobody reads any of it
+    work.members = std::move(members);
+    work.pointwise = true;
+    work.kernel = pointwise_kernel(group, threads_);
+    add(std::move(work));
+  }
+
+  bool read_outside(NodeId id, const std::unordered_map<NodeId, int>& inside) const {
+    const std::vector<NodeId>& readers = uses_.readers(id);
+    const auto outside = [&](NodeId reader) { return !inside.contains(reader); };
+    return uses_.kept(id) || std::any_of(readers.begin(), readers.end(), outside);
+  }
+
+  // -- kernels of one node
+
+  void add_single(NodeId id, const std::vector<TensorType>& in) {
+    std::optional<Work> work;
+    if (options_.fuse) work = work_with_epilogue(graph_, uses_, id, threads_);
+    if (!work) work = single(id, in);
+    for (const NodeId member : work->members) stage_[member] = next_stage(work->in);
+    add(std::move(*work));
+  }
+
+  Work single(NodeId id, const std::vector<TensorType>& in) const {
+    Work work;
+    const auto operands = graph_.operands(id);
+    work.members = {id};
+    work.in.assign(operands.begin(), operands.end());
+    for (std::uint32_t r = 0; r < graph_.node(id).types.size(); ++r) work.out.push_back({id, r});
+    const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_};
+    work.kernel = any_kernel(request);
+    if (!work.kernel) work.kernel = widened_kernel(request, any_kernel);
+    if (!work.kernel) no_kernel(id, in);
+    return work;
+  }
+
+  [[noreturn]] void no_kernel(NodeId id, const std::vector<TensorType>& in) const {
+    std::vector<std::string> texts;
+    for (const TensorType& type : in) texts.push_back(to_string(type));
+    graph_error(graph_.node(id).loc, "{} has no kernel for {} -> {}; use f32 or f64", graph_.node(id).op->name,
+                fmt::join(texts, ", "), to_string(graph_.node(id).types[0]));
+  }
+
+  void add(Work work) {
+    for (const NodeId id : work.members) done_[id] = true;
+    works_.push_back(std::move(work));
+  }
+
+  const Graph& graph_;
+  const ValueIndex& index_;
+  const Uses& uses_;
+  const CompileOptions& options_;
+  int threads_;
+  std::vector<bool> done_;  ///< whether a work has the node
+  std::vector<std::size_t> stage_;
+  std::vector<NodeId> group_;
+  std::vector<std::size_t> group_size_;
+  std::vector<bool> grouped_;
+  std::vector<Work> works_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> any_kernel(const KernelRequest& request) {
+  std::unique_ptr<Kernel> kernel = onednn::kernel(request);
+  return kernel ? std::move(kernel) : own_kernel(request);
+}
+
+std::vector<Work> make_works(const Graph& graph, const ValueIndex& index, const Uses& uses,
+                             const CompileOptions& options, int threads) {
+  return Grouping(graph, index, uses, options, threads).run();
+}
+
+}  // namespace thalweg

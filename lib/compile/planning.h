@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private: the stages of plan_kernels(), in the order in which they run.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "thalweg/lib/compile/plan.h"
+#include "thalweg/lib/compile/uses.h"
+
+namespace thalweg {
+
+/// oneDNN's kernel for a node, or an own one, or null.
+std::unique_ptr<Kernel> any_kernel(const KernelRequest& request);
+
+/// A heavy op with the ops that follow it in the same kernel, if it has any that a kernel takes.
+std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads);
+
+/// Divides a graph into kernels: heavy ops with their epilogues, pointwise groups, and what is left one by one.
+std::vector<Work> make_works(const Graph& graph, const ValueIndex& index, const Uses& uses,
+                             const CompileOptions& options, int threads);
+
+/// Which work writes each value, by the ValueIndex of its root.
+class Writers {
+ public:
+  static constexpr std::size_t none = ~std::size_t{0};
+  Writers(const ValueIndex& index, const Plan& plan);
+  /// The work that writes a value, or none for what exists before the step.
+  std::size_t operator()(ValueId v) const;
+
+ private:
+  const ValueIndex& index_;
+  const Plan& plan_;
+  std::vector<std::size_t> writer_;
+};
+
+/// Drops works that nobody needs and puts the rest in execution order.
+void order_works(const Graph& graph, const ValueIndex& index, Plan& plan);
+
+/// Lets updates be computed in their variable's own place where nobody reads the old value later; copies the others
+/// at the end.
+void write_variables(const Graph& graph, const ValueIndex& index, Plan& plan);
+
+}  // namespace thalweg
