@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/optim/adaptive.h"
 
-#include <cmath>
-
+#include "thalweg/optim/parts.h"
 #include "thalweg/optim/ranges.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/source.h"
@@ -10,33 +9,27 @@
 namespace thalweg {
 namespace {
 
-/// decay·average + (1 − decay)·x, kept in the slot of that name.
-Value averaged(std::string_view slot, double decay, const Value& x, Slots& slots) {
-  const Value average = slots.slot(slot), keep = slots.number(decay), share = slots.number(1 - decay);
-  const Value kept = keep * average;
-  const Value next = kept + share * x;
-  slots.update(average, next);
-  return next;
-}
-
 bool is_keras(Convention convention) { return convention == Convention::keras; }
-
-void need_keras_or_torch(const Settings& settings, Convention convention) {
-  settings.need(convention != Convention::optax, "the convention must be keras or torch, got optax");
-}
 
 }  // namespace
 
 void Adagrad::check(SourceLoc loc) const {
   const Settings settings{name, loc};
-  need_keras_or_torch(settings, convention);
+  settings.keras_or_torch(convention);
   if (initial) settings.at_least("initial", *initial, 0);
   if (epsilon) settings.above("epsilon", *epsilon, 0);
+  settings.at_least("rate_decay", rate_decay, 0);
+  settings.at_least("weight_decay", weight_decay, 0);
 }
 
 Value Adagrad::next(Value w, Value g, Slots& slots) const {
   const bool keras = is_keras(convention);
-  const Value eta = slots.rate(rate), eps = slots.number(epsilon.value_or(keras ? 1e-7 : 1e-10));
+  const Value eps = slots.number(epsilon.value_or(keras ? 1e-7 : 1e-10));
+  const Value eta = rate_decay == 0 ? slots.rate(rate) : slots.shared("rate", [&] {
+    const Value slowed = 1.0 + rate_decay * cast(slots.step(), DType::f64);
+    return slots.exact_rate(rate) / slowed;
+  });
+  g = coupled(g, weight_decay, w, slots);
   const Value sum = slots.slot("accumulator", initial.value_or(keras ? 0.1 : 0));
   const Value next = sum + square(g);
   slots.update(sum, next);
@@ -48,9 +41,11 @@ void Adadelta::check(SourceLoc loc) const {
   const Settings settings{name, loc};
   settings.half_open("rho", rho, 0, 1);
   settings.above("epsilon", epsilon, 0);
+  settings.at_least("weight_decay", weight_decay, 0);
 }
 
 Value Adadelta::next(Value w, Value g, Slots& slots) const {
+  g = coupled(g, weight_decay, w, slots);
   const Value eta = slots.rate(rate), eps = slots.number(epsilon);
   const Value delta = slots.slot("accumulated_delta");
   const Value below = sqrt(averaged("accumulated_gradient", rho, square(g), slots) + eps);
@@ -61,13 +56,15 @@ Value Adadelta::next(Value w, Value g, Slots& slots) const {
 
 void RmsProp::check(SourceLoc loc) const {
   const Settings settings{name, loc};
-  need_keras_or_torch(settings, convention);
+  settings.keras_or_torch(convention);
   if (rho) settings.half_open("rho", *rho, 0, 1);
   settings.closed("momentum", momentum, 0, 1);
   if (epsilon) settings.above("epsilon", *epsilon, 0);
+  settings.at_least("weight_decay", weight_decay, 0);
 }
 
 Value RmsProp::next(Value w, Value g, Slots& slots) const {
+  g = coupled(g, weight_decay, w, slots);
   const bool keras = is_keras(convention);
   const double decay = rho.value_or(keras ? 0.9 : 0.99);
   const Value eta = slots.rate(rate), eps = slots.number(epsilon.value_or(keras ? 1e-7 : 1e-8));
@@ -86,26 +83,53 @@ Value RmsProp::next(Value w, Value g, Slots& slots) const {
 
 void Adamax::check(SourceLoc loc) const {
   const Settings settings{name, loc};
-  need_keras_or_torch(settings, convention);
+  settings.keras_or_torch(convention);
   settings.half_open("beta1", beta1, 0, 1);
   settings.half_open("beta2", beta2, 0, 1);
   if (epsilon) settings.above("epsilon", *epsilon, 0);
+  settings.at_least("weight_decay", weight_decay, 0);
 }
 
 Value Adamax::next(Value w, Value g, Slots& slots) const {
+  g = coupled(g, weight_decay, w, slots);
   const bool keras = is_keras(convention);
-  const Value m = slots.slot("m"), u = slots.slot("u"), eps = slots.number(epsilon.value_or(keras ? 1e-7 : 1e-8));
-  const Value share = slots.number(1 - beta1), kept = slots.number(beta2) * u;
-  const Value next_m = m + (g - m) * share;
+  const Value u = slots.slot("u"), eps = slots.number(epsilon.value_or(keras ? 1e-7 : 1e-8));
+  const Value kept = slots.number(beta2) * u, next_m = moved("m", beta1, g, slots);
   const Value next_u = keras ? max(kept, abs(g)) : max(kept, abs(g) + eps);
-  slots.update(m, next_m);
   slots.update(u, next_u);
   const Value size = slots.shared("size", [&] {
     const Value exact = slots.exact_rate(rate);
-    return beta1 == 0 ? exact : exact / -expm1(std::log(beta1) * slots.t());
+    return exact / correction(beta1, slots);
   });
   const Value below = keras ? next_u + eps : next_u;
   return w - size * next_m / below;
+}
+
+void Ftrl::check(SourceLoc loc) const {
+  const Settings settings{name, loc};
+  settings.need(std::isfinite(rate_power) && rate_power <= 0,
+                fmt::format("rate_power must be finite and at most 0, got {}", rate_power));
+  settings.above("initial", initial, 0);
+  settings.at_least("l1", l1, 0);
+  settings.at_least("l2", l2, 0);
+  settings.at_least("l2_shrinkage", l2_shrinkage, 0);
+  settings.at_least("beta", beta, 0);
+  settings.need(!rate.number() || *rate.number() > 0, "the rate must be above 0");
+}
+
+Value Ftrl::next(Value w, Value g, Slots& slots) const {
+  const Value eta = slots.rate(rate), n = slots.slot("accumulator", initial), z = slots.slot("linear");
+  const auto root = [&](const Value& x) { return rate_power == -0.5 ? sqrt(x) : pow(x, -rate_power); };
+  const Value next_n = n + square(g);
+  const Value root_now = root(next_n), root_before = root(n);
+  const Value shrunk = l2_shrinkage > 0 ? g + slots.number(2 * l2_shrinkage) * w : g;
+  const Value pull = (root_now - root_before) / eta * w;
+  const Value next_z = z + shrunk - pull;
+  slots.update(n, next_n);
+  slots.update(z, next_z);
+  const Value ridge = slots.shared("ridge", [&] { return 2 * l2 + beta / slots.exact_rate(rate); });
+  const Value above = clip(next_z, {.low = -l1, .high = l1}) - next_z, below = root_now / eta + ridge;
+  return above / below;
 }
 
 }  // namespace thalweg

@@ -19,6 +19,8 @@ struct THALWEG_API Adagrad {
   Convention convention = Convention::keras;
   std::optional<double> initial = {};  ///< of a, at least 0
   std::optional<double> epsilon = {};  ///< above 0
+  double rate_decay = 0;    ///< torch's lr_decay: the rate is divided by 1 + step·rate_decay
+  double weight_decay = 0;  ///< g += decay·w, as torch; MinimizeOptions::weight_decay is decoupled
 
   Value next(Value w, Value dw, Slots& slots) const;
   void check(SourceLoc loc) const;
@@ -32,6 +34,7 @@ struct THALWEG_API Adadelta {
   Schedule rate = 1e-3;
   double rho = 0.95;  ///< in [0, 1)
   double epsilon = 1e-7;
+  double weight_decay = 0;  ///< g += decay·w
 
   Value next(Value w, Value dw, Slots& slots) const;
   void check(SourceLoc loc) const;
@@ -51,6 +54,7 @@ struct THALWEG_API RmsProp {
   bool centered = false;
   Convention convention = Convention::keras;
   std::optional<double> epsilon = {};  ///< above 0
+  double weight_decay = 0;             ///< g += decay·w
 
   Value next(Value w, Value dw, Slots& slots) const;
   void check(SourceLoc loc) const;
@@ -68,6 +72,30 @@ struct THALWEG_API Adamax {
   double beta2 = 0.999;  ///< in [0, 1)
   Convention convention = Convention::keras;
   std::optional<double> epsilon = {};  ///< above 0
+  double weight_decay = 0;             ///< g += decay·w
+
+  Value next(Value w, Value dw, Slots& slots) const;
+  void check(SourceLoc loc) const;
+};
+
+/// Follow the regularized leader, proximally (McMahan et al. 2013), as Keras, for sparse linear models. With the
+/// accumulated n += g² and q = −rate_power:
+///
+///     z += g + 2·l2_shrinkage·w − (n_t^q − n_{t−1}^q) / rate · w
+///     w  = (clip(z, −l1, l1) − z) / (n_t^q / rate + 2·l2 + beta / rate)
+///
+/// The variable is computed anew from z: where training begins is forgotten at the first update. The rate must not
+/// become 0.
+struct THALWEG_API Ftrl {
+  static constexpr std::string_view name = "ftrl";
+
+  Schedule rate = 1e-3;
+  double rate_power = -0.5;  ///< at most 0
+  double initial = 0.1;      ///< of n, above 0
+  double l1 = 0;             ///< this and the following at least 0
+  double l2 = 0;
+  double l2_shrinkage = 0;
+  double beta = 0;
 
   Value next(Value w, Value dw, Slots& slots) const;
   void check(SourceLoc loc) const;

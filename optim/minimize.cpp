@@ -109,7 +109,7 @@ Minimized minimize(const Value& loss, const Optimizer& optimizer, const Minimize
   if (m.variables.empty()) m.variables = trainable_behind(loss);
   check_variables(m.variables, loss, loc);
 
-  const Graph graph = loss.graph();
+  Graph graph = loss.graph();
   m.penalty = penalty_on(m.variables, loss, options, loc);
   if (m.penalty) {
     const Frame frame(graph, {.loc = loc, .scope = "penalty", .origin = Origin::regularizer});
@@ -123,7 +123,8 @@ Minimized minimize(const Value& loss, const Optimizer& optimizer, const Minimize
   m.gradients = clipped(m.raw_gradients, options.clip, graph, loc);
 
   Slots slots(graph, optimizer.name(), loc);
-  for (std::size_t i = 0; i < m.variables.size(); ++i) slots.apply(optimizer, m.variables[i], m.gradients[i]);
+  for (std::size_t i = 0; i < m.variables.size(); ++i)
+    graph.update({m.variables[i], loc}, {slots.next(optimizer, m.variables[i], m.gradients[i]), loc});
   slots.count();
   m.rate = slots.first_rate();
   return m;

@@ -9,26 +9,81 @@
 #include "thalweg/ops/source.h"
 
 namespace thalweg {
+namespace {
+
+bool has_update(const Graph& graph, ValueId variable) {
+  return std::any_of(graph.updates().begin(), graph.updates().end(),
+                     [&](const Graph::Update& u) { return u.variable == variable; });
+}
+
+/// The optimizer's name, or the first of `sgd_1`, `sgd_2` … under which nothing is updated yet: what another optimizer
+/// of the graph keeps is not this one's.
+std::string free_name(const Graph& graph, const std::string& wanted) {
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(graph.updates().begin(), graph.updates().end(), [&](const Graph::Update& u) {
+      return graph.node(u.variable.node).name.starts_with(name + "/");
+    });
+  };
+  std::string name = wanted;
+  for (int number = 1; taken(name); ++number) name = fmt::format("{}_{}", wanted, number);
+  return name;
+}
+
+}  // namespace
 
 Slots::Slots(const Graph& graph, std::string optimizer, SourceLoc loc)
-    : graph_(graph), optimizer_(std::move(optimizer)), loc_(loc) {
+    : graph_(graph), optimizer_(free_name(graph, optimizer)), loc_(loc) {
   const Frame frame(graph_, {.loc = loc_});
   step_ = thalweg::step(graph_);
 }
 
-Value Slots::slot(std::string_view name, double fill) {
-  if (!variable_) graph_error(loc_, "optimizer '{}': a slot was asked for outside an update rule", optimizer_);
-  const std::string full = fmt::format("{}/{}/{}", optimizer_, name, variable_.node().name);
-  if (graph_.has(full)) {
-    const Value found = graph_.find(full);
-    if (found.node().op->name != "variable" || found.type() != variable_.type())
-      graph_error(loc_, "optimizer '{}': the name of its slot '{}' is taken\n    {}", optimizer_, full, describe(found));
-    return found;
-  }
-  return variable(graph_, full, variable_.type(), fill == 0 ? zeros() : filled(fill), {.trainable = false});
+const Value& Slots::at_hand(std::string_view what) const {
+  if (!variable_) graph_error(loc_, "optimizer '{}': {} outside an update rule", optimizer_, what);
+  return variable_;
 }
 
+Value Slots::made_once(const std::string& name, const TensorType& type, double fill) {
+  if (graph_.has(name)) {
+    const Value found = graph_.find(name);
+    if (found.node().op->name != "variable" || found.type() != type)
+      graph_error(loc_, "optimizer '{}': the name of its slot '{}' is taken\n    {}", optimizer_, name, describe(found));
+    return found;
+  }
+  return variable(graph_, name, type, fill == 0 ? zeros() : filled(fill), {.trainable = false});
+}
+
+Value Slots::slot(std::string_view name, double fill) {
+  return slot(name, at_hand("a slot was asked for").type(), fill);
+}
+
+Value Slots::slot(std::string_view name, const TensorType& type, double fill) {
+  const std::string& of = at_hand("a slot was asked for").node().name;
+  return made_once(fmt::format("{}/{}/{}", optimizer_, name, of), type, fill);
+}
+
+Value Slots::is_first() {
+  if (!is_first_) is_first_ = equal(step_, 0);
+  return is_first_;
+}
+
+Value Slots::average() {
+  const Value w = at_hand("an average was asked for");
+  return made_once("average/" + w.node().name, w.type(), 0);
+}
+
+Value Slots::begun(const Value& slot, const Value& first) { return select(is_first(), first, slot); }
+
 void Slots::update(const Value& slot, const Value& next) { graph_.update({slot, loc_}, {next, loc_}); }
+
+Value Slots::running(std::string_view name, double fill, const std::function<Value(const Value&)>& next) {
+  if (const auto known = running_.find(name); known != running_.end()) return known->second;
+  const Value before = made_once(fmt::format("{}/{}", optimizer_, name), f64(), fill);
+  const Treatment own = std::exchange(treatment_, {});
+  const Value after = next(before);
+  treatment_ = own;
+  update(before, after);
+  return running_[std::string(name)] = after;
+}
 
 Value Slots::next_step() {
   if (!next_step_) next_step_ = step_ + 1;
@@ -40,7 +95,7 @@ Value Slots::t() {
   return t_;
 }
 
-Value Slots::exact_rate(const Schedule& schedule) {
+Value Slots::base_rate(const Schedule& schedule) {
   const auto same = std::find_if(rates_.begin(), rates_.end(), [&](const auto& known) {
     return known.first.at_ == schedule.at_ && known.first.number_ == schedule.number_;
   });
@@ -52,22 +107,31 @@ Value Slots::exact_rate(const Schedule& schedule) {
   return rate;
 }
 
-Value Slots::rate(const Schedule& schedule) {
-  if (!variable_) graph_error(loc_, "optimizer '{}': rate() was called outside an update rule; use exact_rate()", optimizer_);
-  const Value exact = exact_rate(schedule);
-  return schedule.number() ? number(*schedule.number()) : in_dtype(exact);
+Value Slots::exact_rate(const Schedule& schedule) {
+  const Value base = base_rate(schedule);
+  if (treatment_.rate == 1) return base;
+  Value& scaled = scaled_rates_[{base.id().node, treatment_.rate}];
+  if (!scaled) {
+    const Frame frame(graph_, {.origin = Origin::schedule});
+    scaled = base * treatment_.rate;
+  }
+  return scaled;
 }
 
-Value Slots::shared(std::string_view key, const std::function<Value()>& make) {
-  auto known = scalars_.find(key);
-  if (known == scalars_.end()) {
-    const Value made = make();
-    if (!made || made.type() != TensorType{DType::f64, {}})
-      graph_error(loc_, "optimizer '{}': the shared scalar '{}' must be f64[], got {}", optimizer_, key,
-                  made ? to_string(made.type()) : "an empty Value");
-    known = scalars_.emplace(key, made).first;
-  }
-  return in_dtype(known->second);
+Value Slots::rate(const Schedule& schedule) {
+  at_hand("rate() was called");
+  const Value exact = exact_rate(schedule);
+  return schedule.number() ? number(*schedule.number() * treatment_.rate) : rounded(exact);
+}
+
+Value Slots::exact(std::string_view key, const std::function<Value()>& make) {
+  const std::pair<std::string, Treatment> full(key, treatment_);
+  if (const auto known = scalars_.find(full); known != scalars_.end()) return known->second;
+  const Value made = make();
+  if (!made || made.type() != TensorType{DType::f64, {}})
+    graph_error(loc_, "optimizer '{}': the shared scalar '{}' must be f64[], got {}", optimizer_, key,
+                made ? to_string(made.type()) : "an empty Value");
+  return scalars_[full] = made;
 }
 
 Value Slots::number(double number) {
@@ -77,7 +141,7 @@ Value Slots::number(double number) {
   return known;
 }
 
-Value Slots::in_dtype(const Value& exact) {
+Value Slots::rounded(const Value& exact) {
   const DType dtype = variable_ ? variable_.dtype() : DType::f64;
   if (exact.dtype() == dtype) return exact;
   Value& known = casts_[{exact.id().node, dtype}];
@@ -85,24 +149,30 @@ Value Slots::in_dtype(const Value& exact) {
   return known;
 }
 
-void Slots::apply(const Optimizer& optimizer, const Value& variable, const Value& gradient) {
-  const Frame frame(graph_, {.loc = loc_, .scope = optimizer_, .origin = Origin::optimizer});
-  variable_ = variable;
-  const Value next = optimizer.next(variable, gradient, *this);
-  variable_ = {};
+Value Slots::next(const Optimizer& optimizer, const Value& variable, const Value& gradient,
+                  const Treatment& treatment) {
+  treatment_ = treatment;
+  const Value next = after(variable, optimizer_, [&] { return optimizer.next(variable, gradient, *this); });
+  treatment_ = {};
   const std::string& name = variable.node().name;
   if (!next) graph_error(loc_, "optimizer '{}': the next value of '{}' is an empty Value", optimizer_, name);
   if (next.type() != variable.type())
     graph_error(loc_, "optimizer '{}': the next value of '{}' is {}, must be {}\n    {}\n    {}", optimizer_, name,
                 to_string(next.type()), to_string(variable.type()), describe(variable), describe(next));
-  graph_.update({variable, loc_}, {next, loc_});
+  return next;
+}
+
+Value Slots::after(const Value& variable, std::string_view scope, const std::function<Value()>& make) {
+  const Frame frame(graph_, {.loc = loc_, .scope = scope, .origin = Origin::optimizer});
+  variable_ = variable;
+  const Value made = make();
+  variable_ = {};
+  return made;
 }
 
 void Slots::count() {
   const Frame frame(graph_, {.loc = loc_, .scope = optimizer_, .origin = Origin::optimizer});
-  const bool counted = std::any_of(graph_.updates().begin(), graph_.updates().end(),
-                                   [&](const Graph::Update& u) { return u.variable == step_.id(); });
-  if (!counted) graph_.update({step_, loc_}, {next_step(), loc_});
+  if (!has_update(graph_, step_.id())) graph_.update({step_, loc_}, {next_step(), loc_});
 }
 
 }  // namespace thalweg

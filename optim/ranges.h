@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "thalweg/graph/fail.h"
+#include "thalweg/ops/convention.h"
 
 namespace thalweg {
 
@@ -17,11 +18,17 @@ struct Settings {
   void need(bool fine, std::string_view otherwise) const {
     if (!fine) graph_error(loc, "{}: {}", rule, otherwise);
   }
+  void keras_or_torch(Convention convention) const {
+    need(convention != Convention::optax, "the convention must be keras or torch, got optax");
+  }
   void closed(std::string_view what, double value, double min, double max) const {
     if (!(value >= min && value <= max)) graph_error(loc, "{}: {} must lie in [{}, {}], got {}", rule, what, min, max, value);
   }
   void half_open(std::string_view what, double value, double min, double max) const {
     if (!(value >= min && value < max)) graph_error(loc, "{}: {} must lie in [{}, {}), got {}", rule, what, min, max, value);
+  }
+  void open(std::string_view what, double value, double min, double max) const {
+    if (!(value > min && value < max)) graph_error(loc, "{}: {} must lie in ({}, {}), got {}", rule, what, min, max, value);
   }
   void at_least(std::string_view what, double value, double min) const {
     if (!std::isfinite(value) || value < min)

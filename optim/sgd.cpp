@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/optim/sgd.h"
 
+#include "thalweg/optim/parts.h"
 #include "thalweg/optim/ranges.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/source.h"
@@ -12,7 +13,7 @@ void Sgd::check(SourceLoc loc) const {
   settings.closed("momentum", momentum, 0, 1);
   settings.closed("dampening", dampening, 0, 1);
   settings.at_least("weight_decay", weight_decay, 0);
-  settings.need(convention != Convention::optax, "the convention must be keras or torch, got optax");
+  settings.keras_or_torch(convention);
   settings.need(!nesterov || momentum > 0, "nesterov needs momentum above 0");
   settings.need(!nesterov || dampening == 0, "nesterov and dampening exclude each other");
   settings.need(dampening == 0 || convention == Convention::torch, "dampening belongs to the convention torch");
@@ -23,16 +24,15 @@ void Sgd::check(SourceLoc loc) const {
 
 Value Sgd::next(Value w, Value g, Slots& slots) const {
   const Value eta = slots.rate(rate);
-  if (weight_decay > 0) {
-    if (convention == Convention::torch) g = g + slots.number(weight_decay) * w;
-    else w = w - slots.shared("decay", [&] { return weight_decay * slots.exact_rate(rate); }) * w;
-  }
+  const bool keras = convention == Convention::keras;
+  g = coupled(g, keras ? 0 : weight_decay, w, slots);
+  w = decoupled(w, keras ? weight_decay : 0, rate, slots);
   if (momentum == 0) return w - eta * g;
 
   const Value mu = slots.number(momentum);
   const Value v = slots.slot("velocity");
   if (unit_gain) g = slots.number(1 - momentum) * g;
-  if (convention == Convention::keras) {
+  if (keras) {
     const Value move = eta * g;
     const Value next = mu * v - move;
     slots.update(v, next);

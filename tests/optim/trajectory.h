@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,42 +25,55 @@ struct Prescribed {
   Value loss = sum(w * g);
 };
 
-/// Five updates from meta.param_w0 with the gradients meta.grads: checks each against `entry.trajectory`, and each
-/// slot at the end against `entry.final_slots`, by the names of the slots there.
-inline void expect_trajectory(const std::string& entry, const Optimizer& optimizer, double tolerance = 1e-12) {
-  SCOPED_TRACE(entry);
-  Prescribed p;
-  minimize(p.loss, optimizer);
-  Interpreter run(p.graph);
-  const auto& meta = vectors("meta");
-  const auto& expected = vectors("optimizers").at(entry);
-  run.set("w", {Shape{3}, numbers(meta.at("param_w0"))});
-  ASSERT_EQ(expected.at("trajectory").size(), 5u);
-  for (std::size_t i = 0; i < 5; ++i) {
-    run.set("g", {Shape{3}, numbers(meta.at("grads").at(i))});
+/// Runs five updates of a variable of that type from the given start with the given gradients; after each, `look`.
+inline void run_updates(Graph graph, const Shape& shape, const nlohmann::json& start, const nlohmann::json& gradients,
+                        const std::function<void(const Interpreter&, std::size_t)>& look) {
+  Interpreter run(graph);
+  run.set("w", {shape, numbers(start)});
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    run.set("g", {shape, numbers(gradients.at(i))});
     run.step();
-    const std::vector<double> want = numbers(expected.at("trajectory").at(i));
-    for (std::size_t k = 0; k < 3; ++k) EXPECT_PRED3(near, run.variable("w")[k], want[k], tolerance) << "step " << i;
+    look(run, i);
   }
 }
 
-/// After the five updates: slot `<optimizer>/<slot>/w` against `final_slots.<key>`.
-inline void expect_slot(const std::string& entry, const Optimizer& optimizer, const std::string& slot,
-                        const std::string& key, double sign = 1) {
-  SCOPED_TRACE(entry + " " + slot);
+inline void expect_numbers(const std::vector<double>& got, const std::vector<double>& want, double tolerance) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t k = 0; k < want.size(); ++k) EXPECT_PRED3(near, got[k], want[k], tolerance) << k;
+}
+
+/// The five updates from meta.param_w0 with the gradients meta.grads: checks each against `entry.trajectory`.
+inline void expect_trajectory(const std::string& entry, const Optimizer& optimizer, double tolerance = 1e-12,
+                              const MinimizeOptions& options = {}) {
+  SCOPED_TRACE(entry);
+  Prescribed p;
+  minimize(p.loss, optimizer, options);
+  const auto& meta = vectors("meta");
+  const auto& trajectory = vectors("optimizers").at(entry).at("trajectory");
+  ASSERT_EQ(trajectory.size(), 5u);
+  run_updates(p.graph, Shape{3}, meta.at("param_w0"), meta.at("grads"), [&](const Interpreter& run, std::size_t i) {
+    SCOPED_TRACE("step " + std::to_string(i));
+    expect_numbers(run.variable("w").data, numbers(trajectory.at(i)), tolerance);
+  });
+}
+
+/// After the five updates: the variable `name` against `final_slots.<key>`.
+inline void expect_variable(const std::string& entry, const Optimizer& optimizer, const std::string& name,
+                            const std::string& key) {
+  SCOPED_TRACE(entry + " " + name);
   Prescribed p;
   minimize(p.loss, optimizer);
-  Interpreter run(p.graph);
   const auto& meta = vectors("meta");
-  run.set("w", {Shape{3}, numbers(meta.at("param_w0"))});
-  for (std::size_t i = 0; i < 5; ++i) {
-    run.set("g", {Shape{3}, numbers(meta.at("grads").at(i))});
-    run.step();
-  }
-  const std::vector<double> want = numbers(vectors("optimizers").at(entry).at("final_slots").at(key));
-  const auto& got = run.variable(optimizer.name() + "/" + slot + "/w");
-  ASSERT_EQ(got.size(), want.size());
-  for (std::size_t k = 0; k < want.size(); ++k) EXPECT_PRED3(near, sign * got[k], want[k], 1e-12);
+  run_updates(p.graph, Shape{3}, meta.at("param_w0"), meta.at("grads"), [&](const Interpreter& run, std::size_t i) {
+    if (i == 4)
+      expect_numbers(run.variable(name).data, numbers(vectors("optimizers").at(entry).at("final_slots").at(key)), 1e-12);
+  });
+}
+
+/// The same of the slot `<optimizer>/<slot>/w`.
+inline void expect_slot(const std::string& entry, const Optimizer& optimizer, const std::string& slot,
+                        const std::string& key) {
+  expect_variable(entry, optimizer, optimizer.name() + "/" + slot + "/w", key);
 }
 
 /// The rates of meta.lr_schedule_for_lrsched_cases: 0.1 0.1 0.05 0.05 0.01.
