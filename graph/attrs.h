@@ -84,7 +84,7 @@ class THALWEG_API Attrs {
 /// A short fixed list usable in a constexpr OpDef.
 class AttrSpecs {
  public:
-  static constexpr std::size_t capacity = 12;
+  static constexpr std::size_t capacity = 16;
   constexpr AttrSpecs() = default;
   constexpr AttrSpecs(std::initializer_list<AttrSpec> specs) {
     for (const AttrSpec& spec : specs) items_[size_++] = spec;

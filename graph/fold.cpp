@@ -21,14 +21,6 @@ constexpr Dim most_growth = 4;
 // A product of matrices costs more than its size says.
 constexpr Dim most_heavy_elements = 8'192;
 
-/// The nearest bf16, ties to even; NaN stays NaN.
-double round_to_bf16(double x) {
-  if (!std::isfinite(x)) return x;
-  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(x));
-  const std::uint32_t rounded = bits + 0x7fffU + ((bits >> 16) & 1U);
-  return static_cast<double>(std::bit_cast<float>(rounded & 0xffff0000U));
-}
-
 bool is_whole_in(double x, double low, double high) { return x >= low && x <= high && x == std::trunc(x); }
 
 /// `x` as an element of the dtype, or nothing where it has none.
@@ -37,9 +29,9 @@ std::optional<double> as_element(DType dtype, double x) {
   constexpr double exact = 9007199254740992.0;
   bool fits = true;
   switch (dtype) {
-    case DType::f64: break;
-    case DType::f32: x = static_cast<double>(static_cast<float>(x)); break;
-    case DType::bf16: x = round_to_bf16(x); break;
+    case DType::f64:
+    case DType::f32:
+    case DType::bf16: x = rounded_to(dtype, x); break;
     case DType::i32: fits = is_whole_in(x, -2147483648.0, 2147483647.0); break;
     case DType::i64: fits = is_whole_in(x, -exact, exact); break;
     case DType::u8: fits = is_whole_in(x, 0, 255); break;

@@ -2,6 +2,9 @@
 #include "thalweg/graph/type.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
 #include <string>
 
 #include "thalweg/graph/fail.h"
@@ -12,6 +15,21 @@ namespace {
 constexpr std::array<std::string_view, 7> dtype_names = {"f32", "bf16", "f64", "i32", "i64", "u8", "bool"};
 constexpr std::array<std::size_t, 7> dtype_sizes = {4, 2, 8, 4, 8, 1, 1};
 
+double rounded_to_bf16(double x) {
+  if (!std::isfinite(x)) return x;
+  if (std::fabs(x) < 0x1p-126) {
+    // Subnormal: a whole multiple of 2^-133, which is the distance of doubles at this one.
+    constexpr double coarse = 0x1.8p-81;
+    return std::copysign((std::fabs(x) + coarse) - coarse, x);
+  }
+  // 45 of a double's 52 bits go; half of the last bit that stays is added, less one where that bit is even.
+  constexpr int dropped = 45;
+  const auto bits = std::bit_cast<std::uint64_t>(x);
+  const std::uint64_t half = (std::uint64_t{1} << (dropped - 1)) - 1 + ((bits >> dropped) & 1U);
+  const auto rounded = std::bit_cast<double>((bits + half) >> dropped << dropped);
+  return std::fabs(rounded) < 0x1p128 ? rounded : std::copysign(std::numeric_limits<double>::infinity(), x);
+}
+
 }  // namespace
 
 std::string_view to_string(DType dtype) { return dtype_names[static_cast<std::size_t>(dtype)]; }
@@ -20,6 +38,11 @@ DType dtype_named(std::string_view name) {
   for (std::size_t i = 0; i < dtype_names.size(); ++i)
     if (dtype_names[i] == name) return static_cast<DType>(i);
   graph_error({}, "no dtype is called '{}': f32, bf16, f64, i32, i64, u8 or bool", name);
+}
+
+double rounded_to(DType dtype, double x) {
+  if (dtype == DType::f32) return static_cast<double>(static_cast<float>(x));
+  return dtype == DType::bf16 ? rounded_to_bf16(x) : x;
 }
 
 std::size_t size_of(DType dtype) { return dtype_sizes[static_cast<std::size_t>(dtype)]; }

@@ -23,6 +23,9 @@ THALWEG_API DType dtype_named(std::string_view name);
 THALWEG_API std::size_t size_of(DType dtype);
 constexpr bool is_float(DType d) { return d == DType::f32 || d == DType::bf16 || d == DType::f64; }
 constexpr bool is_integer(DType d) { return d == DType::i32 || d == DType::i64 || d == DType::u8; }
+/// The number of a float dtype that is nearest to x, ties to even, rounded once: not first to f32 and then to bf16.
+/// NaN stays NaN; what is beyond the largest number becomes infinite. Other dtypes: x itself.
+THALWEG_API double rounded_to(DType dtype, double x);
 
 using Dim = std::int64_t;
 

@@ -137,6 +137,24 @@ constexpr OpDef silu_op{
     },
 };
 
+// ---- composites
+
+/// f(x), its nodes at the line of x.
+template <class F>
+Value composed(const Operand& x, F f) {
+  const Frame frame(graph_of({&x, 1}), {.loc = x.loc});
+  return f(x.value);
+}
+
+// Klambauer et al. 2017, equation 14; the fixed point of mean 0 and variance 1.
+constexpr double selu_alpha = 1.6732632423543772;
+constexpr double selu_scale = 1.0507009873554805;
+
+void need_threshold(double threshold, std::string_view what, SourceLoc loc) {
+  if (!(threshold >= 0) || std::isinf(threshold))
+    graph_error(loc, "{}: threshold is {}, must be finite and at least 0", what, threshold);
+}
+
 }  // namespace
 
 Value relu(Operand x) { return make(relu_op, {std::move(x)}); }
@@ -149,6 +167,54 @@ Value sigmoid(Operand x) { return make(sigmoid_op, {std::move(x)}); }
 Value tanh(Operand x) { return make(tanh_op, {std::move(x)}); }
 Value softplus(Operand x) { return make(softplus_op, {std::move(x)}); }
 Value silu(Operand x) { return make(silu_op, {std::move(x)}); }
+
+// In the selects below NaN takes the branch that gives x back.
+
+Value prelu(Operand x, Operand slope) {
+  return composed(x, [&](const Value& v) { return select(greater(v, 0.0), v, slope * v); });
+}
+Value selu(Operand x) {
+  return composed(x, [](const Value& v) { return elu(v, selu_alpha) * selu_scale; });
+}
+Value mish(Operand x) {
+  return composed(x, [](const Value& v) { return v * tanh(softplus(v)); });
+}
+Value relu6(Operand x) {
+  return composed(x, [](const Value& v) { return select(greater_equal(v, 6.0), 6.0, relu(v)); });
+}
+Value hard_sigmoid(Operand x) {
+  return composed(x, [](const Value& v) { return relu6(v + 3.0) * (1.0 / 6); });
+}
+Value hard_swish(Operand x) {
+  // With clip, whose slope is 1 at its bounds: that makes torch's slopes there.
+  return composed(x, [](const Value& v) { return v * (clip(v + 3.0, {.low = 0, .high = 6}) * (1.0 / 6)); });
+}
+Value hard_tanh(Operand x) {
+  return composed(x, [](const Value& v) {
+    return select(greater_equal(v, 1.0), 1.0, select(less_equal(v, -1.0), -1.0, v));
+  });
+}
+Value softsign(Operand x) {
+  return composed(x, [](const Value& v) { return v / (abs(v) + 1.0); });
+}
+Value log_sigmoid(Operand x) {
+  return composed(x, [](const Value& v) { return -softplus(-v); });
+}
+Value hard_shrink(Operand x, double threshold) {
+  need_threshold(threshold, "hard_shrink", x.loc);
+  return composed(x, [&](const Value& v) { return select(less_equal(abs(v), threshold), 0.0, v); });
+}
+Value soft_shrink(Operand x, double threshold) {
+  need_threshold(threshold, "soft_shrink", x.loc);
+  return composed(x, [&](const Value& v) { return v - clip(v, {.low = -threshold, .high = threshold}); });
+}
+Value squareplus(Operand x, double b) {
+  if (!(b > 0) || std::isinf(b)) graph_error(x.loc, "squareplus: b is {}, must be finite and above 0", b);
+  return composed(x, [&](const Value& v) {
+    const Value root = sqrt(square(v) + b);
+    return select(less(v, 0.0), (b / 2) / (root - v), (v + root) * 0.5);
+  });
+}
 
 OpList activation_ops() {
   return {&elu_op, &gelu_op, &leaky_relu_op, &relu_op, &sigmoid_op, &silu_op, &softplus_op, &tanh_op};

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/ops/init.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <numbers>
 
+#include "thalweg/graph/fail.h"
+#include "thalweg/graph/opdef.h"
 #include "thalweg/graph/philox.h"
 
 namespace thalweg {
@@ -13,24 +18,43 @@ constexpr double truncated_stddev = 0.87962566103423978;
 /// Last counter word of first values; a random op would have to reach step 2^62 to meet it.
 constexpr std::uint64_t init_tag = std::uint64_t{0x494E4954} << 32;
 
-std::vector<Attr> fan_attrs(const char* word, std::int64_t seed, double gain) {
-  std::vector<Attr> attrs{{"init", word}};
-  if (seed != 0) attrs.emplace_back("seed", seed);
-  if (gain != 1) attrs.emplace_back("gain", gain);
-  return attrs;
+Init seeded(const char* word, std::int64_t seed, double gain = 1, const std::optional<Fans>& fans = {}) {
+  Init init{{{"init", word}}};
+  if (seed != 0) init.attrs.emplace_back("seed", seed);
+  if (gain != 1) init.attrs.emplace_back("gain", gain);
+  if (fans) init.attrs.emplace_back("fans", std::vector<std::int64_t>{fans->in, fans->out});
+  return init;
 }
 
-Init fan_uniform(const char* word, FanInit options) { return {fan_attrs(word, options.seed, options.gain)}; }
+bool looks_at_fans(std::string_view word) {
+  return word.starts_with("glorot_") || word.starts_with("he_") || word.starts_with("lecun_") ||
+         word == "variance_scaling";
+}
 
-Init fan_normal(const char* word, FanNormalInit options) {
-  Init init{fan_attrs(word, options.seed, options.gain)};
+Init fan_uniform(const char* word, const FanInit& options) {
+  return seeded(word, options.seed, options.gain, options.fans);
+}
+
+Init fan_normal(const char* word, const FanNormalInit& options) {
+  Init init = seeded(word, options.seed, options.gain, options.fans);
   if (!options.truncate) init.attrs.emplace_back("truncate", false);
   return init;
 }
 
-Init normal_init(const char* word, NormalInit options) {
-  return {{{"init", word}, {"seed", options.seed}, {"mean", options.mean}, {"stddev", options.stddev}}};
+constexpr std::array<std::string_view, 3> mode_names = {"fan_in", "fan_out", "fan_avg"};
+constexpr std::array<std::string_view, 3> distribution_names = {"truncated_normal", "untruncated_normal", "uniform"};
+
+/// The normal distribution function, exact in its lower tail.
+double normal_below(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
+
+}  // namespace
+
+double normal_within(double low, double high) {
+  // In the upper tail by its mirror image: there the distribution function is too near to 1.
+  return low > 0 ? normal_below(-low) - normal_below(-high) : normal_below(high) - normal_below(low);
 }
+
+namespace {
 
 /// The random numbers of one variable, by element.
 class Draws {
@@ -45,39 +69,130 @@ class Draws {
     const PhiloxCounter words = at(k, 0);
     return normal_of(words[0], words[1]);
   }
-  double truncated(std::uint64_t k) const {
+  /// A standard normal number in [low, high].
+  double truncated(std::uint64_t k, double low = -2, double high = 2) const {
+    // Drawing again is for bounds that most numbers keep; in a tail the distribution function is inverted.
+    if (normal_within(low, high) < 0.1) return low > 0 ? -inverted(k, -high, -low) : inverted(k, low, high);
     for (std::uint64_t attempt = 0;; ++attempt) {
       const PhiloxCounter words = at(k, attempt);
       const double first = normal_of(words[0], words[1]);
-      if (std::fabs(first) <= 2) return first;
+      if (first >= low && first <= high) return first;
       const double second = normal_of(words[2], words[3]);
-      if (std::fabs(second) <= 2) return second;
+      if (second >= low && second <= high) return second;
     }
   }
 
  private:
+  /// The number in [low, high] that uniform(k) of the probability between them lies below, by bisection.
+  double inverted(std::uint64_t k, double low, double high) const {
+    const double target = normal_below(low) + uniform(k) * (normal_below(high) - normal_below(low));
+    while (true) {
+      const double middle = low + (high - low) / 2;
+      if (middle <= low || middle >= high) return middle;
+      (normal_below(middle) < target ? low : high) = middle;
+    }
+  }
   PhiloxCounter at(std::uint64_t k, std::uint64_t attempt) const {
     return philox(philox_counter(k, init_tag | attempt), key_);
   }
   PhiloxKey key_;
 };
 
-/// What the fan initializers' variance is divided by, and multiplied with: 1/fan_in, 2/fan_in, 2/(fan_in+fan_out).
-double fan_variance(std::string_view word, const Shape& shape) {
-  const auto [in, out] = fans(shape);
-  if (word.starts_with("glorot")) return 2 / (in + out);
-  return (word.starts_with("he") ? 2.0 : 1.0) / in;
+/// What a fan initializer asks for: numbers of that variance.
+struct FanRule {
+  double variance;
+  std::string_view distribution;
+};
+
+FanRule fan_rule(const Attrs& attrs, const Shape& shape) {
+  const std::vector<std::int64_t>& given = attrs.integers("fans");
+  const Fans f = given.empty() ? fans(shape) : Fans{given[0], given[1]};
+  const auto in = static_cast<double>(f.in), out = static_cast<double>(f.out);
+  const std::string& word = attrs.text("init");
+  if (word == "variance_scaling") {
+    const std::string& mode = attrs.text("mode");
+    const double fan = mode == "fan_in" ? in : mode == "fan_out" ? out : (in + out) / 2;
+    return {attrs.real("scale") / fan, attrs.text("distribution")};
+  }
+  const double gain = attrs.real("gain");
+  const double share = word.starts_with("glorot") ? 2 / (in + out) : (word.starts_with("he") ? 2.0 : 1.0) / in;
+  if (word.ends_with("uniform")) return {gain * gain * share, "uniform"};
+  return {gain * gain * share, attrs.flag("truncate") ? "truncated_normal" : "untruncated_normal"};
+}
+
+/// The columns of a matrix: each of `length` numbers, one behind the other.
+using Columns = std::vector<std::vector<double>>;
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  // Four sums that do not wait for each other.
+  std::array<double, 4> part{};
+  const std::size_t body = a.size() - a.size() % part.size();
+  for (std::size_t i = 0; i < body; i += part.size())
+    for (std::size_t lane = 0; lane < part.size(); ++lane) part[lane] += a[i + lane] * b[i + lane];
+  for (std::size_t i = body; i < a.size(); ++i) part[0] += a[i] * b[i];
+  return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+/// q of the QR decomposition with a positive diagonal of r: Gram and Schmidt's process. It goes over every column
+/// twice, which makes the columns orthogonal to the last bits (Giraud et al. 2005).
+void orthonormalize(Columns& columns) {
+  for (std::size_t j = 0; j < columns.size(); ++j) {
+    std::vector<double>& column = columns[j];
+    for (int round = 0; round < 2; ++round)
+      for (std::size_t i = 0; i < j; ++i) {
+        const double along = dot(columns[i], column);
+        for (std::size_t k = 0; k < column.size(); ++k) column[k] -= along * columns[i][k];
+      }
+    const double length = std::sqrt(dot(column, column));
+    for (double& x : column) x /= length;
+  }
+}
+
+std::vector<double> orthogonal_values(const Draws& draws, double gain, const Shape& shape) {
+  const auto wide = static_cast<std::size_t>(shape.back());
+  const auto high = static_cast<std::size_t>(shape.elements()) / wide;
+  const std::size_t length = std::max(high, wide), count = std::min(high, wide);
+  Columns columns(count, std::vector<double>(length));
+  // As numpy's normal((length, count)): row by row.
+  for (std::size_t k = 0; k < length * count; ++k) columns[k % count][k / count] = draws.normal(k);
+  orthonormalize(columns);
+  std::vector<double> out(high * wide);
+  for (std::size_t i = 0; i < high; ++i)
+    for (std::size_t j = 0; j < wide; ++j) out[i * wide + j] = gain * (high < wide ? columns[i][j] : columns[j][i]);
+  return out;
 }
 
 }  // namespace
 
-std::pair<double, double> fans(const Shape& shape) {
+Fans fans(const Shape& shape) {
   if (shape.rank() == 0) return {1, 1};
-  const auto last = static_cast<double>(shape.back());
+  const Dim last = shape.back();
   if (shape.rank() == 1) return {last, last};
-  double field = 1;
-  for (std::size_t axis = 0; axis + 2 < shape.rank(); ++axis) field *= static_cast<double>(shape[axis]);
-  return {field * static_cast<double>(shape[shape.rank() - 2]), field * last};
+  Dim field = 1;
+  for (std::size_t axis = 0; axis + 2 < shape.rank(); ++axis) field *= shape[axis];
+  return {field * shape[shape.rank() - 2], field * last};
+}
+
+Init with_fans(Init init, Fans fans) {
+  const auto attr = [&](std::string_view name) {
+    return std::find_if(init.attrs.begin(), init.attrs.end(), [&](const Attr& a) { return a.name == name; });
+  };
+  const auto word = attr("init");
+  if (word == init.attrs.end() || attr("fans") != init.attrs.end()) return init;
+  if (looks_at_fans(std::get<std::string>(word->value)))
+    init.attrs.emplace_back("fans", std::vector<std::int64_t>{fans.in, fans.out});
+  return init;
+}
+
+double init_gain(std::string_view activation, double slope) {
+  if (activation == "linear" || activation == "sigmoid") return 1;
+  if (activation == "tanh") return 5.0 / 3;
+  if (activation == "relu") return std::numbers::sqrt2;
+  if (activation == "leaky_relu") return std::sqrt(2 / (1 + slope * slope));
+  if (activation == "selu") return 0.75;
+  static const std::vector<std::string> known = {"linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"};
+  graph_error({}, "init_gain: no gain is known for '{}'{}; known are {}", activation, suggestion(activation, known),
+              fmt::join(known, ", "));
 }
 
 std::vector<double> initial_values(const Attrs& attrs, std::string_view name, const TensorType& type) {
@@ -100,15 +215,27 @@ std::vector<double> initial_values(const Attrs& attrs, std::string_view name, co
   }
   if (word == "random_normal" || word == "truncated_normal") {
     const double mean = attrs.real("mean"), stddev = attrs.real("stddev");
-    const bool cut = word == "truncated_normal";
-    return fill([&](std::size_t k) { return mean + stddev * (cut ? draws.truncated(k) : draws.normal(k)); });
+    if (word == "random_normal") return fill([&](std::size_t k) { return mean + stddev * draws.normal(k); });
+    const std::vector<double>& bounds = attrs.reals("bounds");
+    if (bounds.empty()) return fill([&](std::size_t k) { return mean + stddev * draws.truncated(k); });
+    const double low = (bounds[0] - mean) / stddev, high = (bounds[1] - mean) / stddev;
+    return fill([&](std::size_t k) {
+      return std::clamp(mean + stddev * draws.truncated(k, low, high), bounds[0], bounds[1]);
+    });
   }
-  const double stddev = attrs.real("gain") * std::sqrt(fan_variance(word, type.shape));
-  if (word.ends_with("uniform")) {
+  if (word == "orthogonal") return orthogonal_values(draws, attrs.real("gain"), type.shape);
+  if (word == "identity") {
+    const auto wide = static_cast<std::size_t>(type.shape.back());
+    for (std::size_t i = 0; i < std::min(wide, count / wide); ++i) out[i * wide + i] = attrs.real("gain");
+    return out;
+  }
+  const FanRule rule = fan_rule(attrs, type.shape);
+  const double stddev = std::sqrt(rule.variance);
+  if (rule.distribution == "uniform") {
     const double limit = std::sqrt(3.0) * stddev;
     return fill([&](std::size_t k) { return limit * (2 * draws.uniform(k) - 1); });
   }
-  if (!attrs.flag("truncate")) return fill([&](std::size_t k) { return stddev * draws.normal(k); });
+  if (rule.distribution == "untruncated_normal") return fill([&](std::size_t k) { return stddev * draws.normal(k); });
   return fill([&](std::size_t k) { return stddev / truncated_stddev * draws.truncated(k); });
 }
 
@@ -129,7 +256,22 @@ Init lecun_normal(FanNormalInit options) { return fan_normal("lecun_normal", opt
 Init random_uniform_init(UniformInit options) {
   return {{{"init", "random_uniform"}, {"seed", options.seed}, {"low", options.low}, {"high", options.high}}};
 }
-Init random_normal_init(NormalInit options) { return normal_init("random_normal", options); }
-Init truncated_normal(NormalInit options) { return normal_init("truncated_normal", options); }
+Init random_normal_init(NormalInit options) {
+  return {{{"init", "random_normal"}, {"seed", options.seed}, {"mean", options.mean}, {"stddev", options.stddev}}};
+}
+Init truncated_normal(TruncatedNormalInit options) {
+  Init init{{{"init", "truncated_normal"}, {"seed", options.seed}, {"mean", options.mean}, {"stddev", options.stddev}}};
+  if (options.bounds) init.attrs.emplace_back("bounds", std::vector<double>{options.bounds->first, options.bounds->second});
+  return init;
+}
+Init variance_scaling(VarianceScalingInit options) {
+  Init init = seeded("variance_scaling", options.seed, 1, options.fans);
+  init.attrs.emplace_back("scale", options.scale);
+  init.attrs.emplace_back("mode", mode_names[static_cast<std::size_t>(options.mode)]);
+  init.attrs.emplace_back("distribution", distribution_names[static_cast<std::size_t>(options.distribution)]);
+  return init;
+}
+Init orthogonal_init(MatrixInit options) { return seeded("orthogonal", options.seed, options.gain); }
+Init identity_init(double gain) { return seeded("identity", 0, gain); }
 
 }  // namespace thalweg

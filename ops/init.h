@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -18,11 +19,19 @@ struct Init {
   std::vector<Attr> attrs;  ///< those of the op `variable` that describe it
 };
 
+/// How many inputs one output sums, and how many outputs one input feeds: what fan initializers divide by.
+struct Fans {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  friend bool operator==(const Fans&, const Fans&) = default;
+};
+
 /// Options of the uniform initializers that look at the shape.
 struct FanInit {
   std::int64_t seed = 0;
-  /// Factor on the standard deviation, as torch's `gain`: above 0.
+  /// Factor on the standard deviation, as torch's `gain` (see `init_gain`): above 0.
   double gain = 1;
+  std::optional<Fans> fans = {};  ///< instead of those of the shape; both at least 1
 };
 /// Options of the normal initializers that look at the shape.
 struct FanNormalInit {
@@ -31,6 +40,22 @@ struct FanNormalInit {
   /// Keras: drawn again beyond two standard deviations, and widened by 1/0.8796 so that the standard deviation of
   /// what is left is the one that is asked for. torch: `.truncate = false`.
   bool truncate = true;
+  std::optional<Fans> fans = {};
+};
+/// Which of the fans a variance is divided by; `fan_avg` is their mean.
+enum class FanMode : std::uint8_t { fan_in, fan_out, fan_avg };
+enum class Distribution : std::uint8_t {
+  truncated_normal,    ///< cut at two standard deviations and widened, as FanNormalInit::truncate
+  untruncated_normal,
+  uniform
+};
+/// Options of variance_scaling; the defaults are Keras'.
+struct VarianceScalingInit {
+  double scale = 1;  ///< above 0
+  FanMode mode = FanMode::fan_in;
+  Distribution distribution = Distribution::truncated_normal;
+  std::int64_t seed = 0;
+  std::optional<Fans> fans = {};
 };
 struct UniformInit {
   double low = -0.05;
@@ -41,6 +66,18 @@ struct NormalInit {
   double mean = 0;
   double stddev = 0.05;
   std::int64_t seed = 0;
+};
+struct TruncatedNormalInit {
+  double mean = 0;
+  double stddev = 0.05;
+  std::int64_t seed = 0;
+  /// torch's `a` and `b` (trunc_normal_: -2 and 2): the ends themselves, not counted in standard deviations. Left out,
+  /// Keras' rule: two standard deviations to each side of the mean. Between them must lie some probability.
+  std::optional<std::pair<double, double>> bounds = {};
+};
+struct MatrixInit {
+  std::int64_t seed = 0;
+  double gain = 1;  ///< factor on the matrix, above 0
 };
 
 THALWEG_API Init zeros();
@@ -66,16 +103,37 @@ THALWEG_API Init lecun_normal(FanNormalInit options = {});
 THALWEG_API Init random_uniform_init(UniformInit options = {});
 /// Normal, not truncated; Keras' defaults.
 THALWEG_API Init random_normal_init(NormalInit options = {});
-/// Normal of that mean and standard deviation, drawn again beyond two standard deviations (not widened, as Keras).
-THALWEG_API Init truncated_normal(NormalInit options = {});
+/// Normal of that mean and standard deviation, held within bounds by drawing again (not widened: what is left has a
+/// smaller standard deviation, as in Keras and torch).
+THALWEG_API Init truncated_normal(TruncatedNormalInit options = {});
+/// Of variance scale / fan, in the distribution that is asked for (Keras; He is scale 2 over fan_in, Glorot 1 over
+/// fan_avg, LeCun 1 over fan_in; torch's kaiming with mode="fan_out" is scale 2 over fan_out).
+THALWEG_API Init variance_scaling(VarianceScalingInit options = {});
+/// gain times a matrix with orthonormal columns, or rows where it has more columns than rows, uniform among all such
+/// (Saxe et al. 2013): q of the QR decomposition of a normal matrix, with the diagonal of r made positive. A weight of
+/// more axes is the matrix [product of all but the last, last]. Errors: fewer than two axes.
+THALWEG_API Init orthogonal_init(MatrixInit options = {});
+/// gain on the diagonal of a matrix, 0 elsewhere. Errors: other than two axes.
+THALWEG_API Init identity_init(double gain = 1);
+
+/// torch's calculate_gain, for `gain` of the fan initializers: linear, sigmoid 1; tanh 5/3; relu sqrt(2); leaky_relu
+/// sqrt(2 / (1 + slope^2)); selu 3/4. Throws GraphError for another name.
+THALWEG_API double init_gain(std::string_view activation, double slope = 0.01);
 
 /// fan_in and fan_out of a weight by Keras' rules: [] is 1 and 1; [n] is n and n; [in,out]; and with more axes
-/// (channels last, as HWIO) in and out times the product of the sizes before them.
-THALWEG_API std::pair<double, double> fans(const Shape& shape);
+/// (channels last, as HWIO) in and out times the product of the sizes before them. So a grouped convolution's
+/// [h,w,in/groups,out] counts the inputs of one group and all outputs, and a transposed one's [h,w,out,in] takes
+/// h*w*out for fan_in, as in Keras and torch. Only for a depthwise kernel do these two differ: `Fans` says it then.
+THALWEG_API Fans fans(const Shape& shape);
+/// The initializer with these fans, where it looks at fans and was given none; else itself.
+THALWEG_API Init with_fans(Init init, Fans fans);
 
 /// The first value of a variable of these attributes, name and type, in double.
 THALWEG_API std::vector<double> initial_values(const Attrs& attrs, std::string_view name, const TensorType& type);
 /// The first value of a node `variable`, in double.
 THALWEG_API std::vector<double> initial_values(const Node& variable);
+
+/// The probability of a standard normal number to lie in [low, high]: what bounds of truncated_normal are checked by.
+THALWEG_API double normal_within(double low, double high);
 
 }  // namespace thalweg

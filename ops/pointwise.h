@@ -107,6 +107,35 @@ THALWEG_API Value softplus(Operand x);
 /// x * sigmoid(x), also called swish; float.
 THALWEG_API Value silu(Operand x);
 
+// Activations that are written in the ops above, and show as those in a graph's text. All are float; at a kink the
+// slope is torch's.
+
+/// x where it is above 0, else slope * x, where `slope` is a value that broadcasts to x: learned, for each channel or
+/// for all (He et al. 2015). At 0 the slope is `slope`. The layer of this name makes the variable.
+THALWEG_API Value prelu(Operand x, Operand slope);
+/// 1.0507 * elu(x, 1.6733): keeps mean 0 and variance 1 through many layers (Klambauer et al. 2017).
+THALWEG_API Value selu(Operand x);
+/// x * tanh(softplus(x)) (Misra 2019).
+THALWEG_API Value mish(Operand x);
+/// min(max(x, 0), 6). Slope 0 at 0 and at 6.
+THALWEG_API Value relu6(Operand x);
+/// relu6(x + 3) / 6, as Keras 3 and torch; Keras 2 had 0.2 x + 0.5. Slope 0 at -3 and at 3.
+THALWEG_API Value hard_sigmoid(Operand x);
+/// x * relu6(x + 3) / 6 (Howard et al. 2019). Slope -1/2 at -3 and 3/2 at 3 (torch).
+THALWEG_API Value hard_swish(Operand x);
+/// x held in [-1, 1]. Slope 0 at -1 and at 1 (torch); that of `clip` is 1 there.
+THALWEG_API Value hard_tanh(Operand x);
+/// x / (1 + |x|).
+THALWEG_API Value softsign(Operand x);
+/// log(sigmoid(x)), exact far from 0.
+THALWEG_API Value log_sigmoid(Operand x);
+/// x where |x| > threshold, else 0. Slope 0 at the threshold, which is at least 0.
+THALWEG_API Value hard_shrink(Operand x, double threshold = 0.5);
+/// x moved toward 0 by threshold, and 0 within it. Slope 0 at the threshold, which is at least 0.
+THALWEG_API Value soft_shrink(Operand x, double threshold = 0.5);
+/// (x + sqrt(x^2 + b)) / 2, without the cancellation left of 0; b > 0, 4 makes it meet softplus' slope (Barron 2021).
+THALWEG_API Value squareplus(Operand x, double b = 4);
+
 inline Value operator+(Operand a, Operand b) { return add(std::move(a), std::move(b)); }
 inline Value operator-(Operand a, Operand b) { return sub(std::move(a), std::move(b)); }
 inline Value operator*(Operand a, Operand b) { return mul(std::move(a), std::move(b)); }

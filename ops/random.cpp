@@ -1,30 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/ops/random.h"
 
-#include <bit>
-#include <cmath>
-
 #include "thalweg/graph/philox.h"
 #include "thalweg/ops/make.h"
 #include "thalweg/ops/source.h"
 
 namespace thalweg {
 namespace {
-
-/// x rounded to a bf16 number, once: nearest, even. The numbers have 8 bits, and below 2^-126 lie 2^-133 apart.
-double rounded_to_bf16(double x) {
-  if (!std::isfinite(x) || x == 0) return x;
-  int exponent = 0;
-  std::frexp(x, &exponent);
-  const int ulp = std::max(exponent - 8, -133);
-  const double rounded = std::ldexp(std::nearbyint(std::ldexp(x, -ulp)), ulp);
-  return std::fabs(rounded) >= 0x1p128 ? std::copysign(std::numeric_limits<double>::infinity(), x) : rounded;
-}
-
-double rounded_to(DType dtype, double x) {
-  if (dtype == DType::f32) return static_cast<double>(static_cast<float>(x));
-  return dtype == DType::bf16 ? rounded_to_bf16(x) : x;
-}
 
 /// Fills the result with draw(words of the element).
 template <class E, class F>

@@ -46,23 +46,28 @@ struct Belongs {
   std::string_view attr;
   std::string_view words;
 };
-constexpr std::array<Belongs, 9> belongs{{
+constexpr std::array<Belongs, 14> belongs{{
     {"seed", "|random_uniform|random_normal|truncated_normal|glorot_uniform|glorot_normal|he_uniform|he_normal|"
-             "lecun_uniform|lecun_normal|"},
+             "lecun_uniform|lecun_normal|variance_scaling|orthogonal|"},
     {"value", "|constant|"},
     {"values", "|values|"},
     {"low", "|random_uniform|"},
     {"high", "|random_uniform|"},
     {"mean", "|random_normal|truncated_normal|"},
     {"stddev", "|random_normal|truncated_normal|"},
-    {"gain", "|glorot_uniform|glorot_normal|he_uniform|he_normal|lecun_uniform|lecun_normal|"},
+    {"bounds", "|truncated_normal|"},
+    {"gain", "|glorot_uniform|glorot_normal|he_uniform|he_normal|lecun_uniform|lecun_normal|orthogonal|identity|"},
     {"truncate", "|glorot_normal|he_normal|lecun_normal|"},
+    {"fans", "|glorot_uniform|glorot_normal|he_uniform|he_normal|lecun_uniform|lecun_normal|variance_scaling|"},
+    {"scale", "|variance_scaling|"},
+    {"mode", "|variance_scaling|"},
+    {"distribution", "|variance_scaling|"},
 }};
 
 constexpr AttrSpecs variable_attrs{
     {.name = "init", .kind = AttrKind::text, .fallback_text = "zeros",
      .choices = "zeros|ones|constant|values|random_uniform|random_normal|truncated_normal|glorot_uniform|glorot_normal|"
-                "he_uniform|he_normal|lecun_uniform|lecun_normal"},
+                "he_uniform|he_normal|lecun_uniform|lecun_normal|variance_scaling|orthogonal|identity"},
     {.name = "seed", .kind = AttrKind::integer},
     {.name = "trainable", .kind = AttrKind::flag, .fallback = 1},
     {.name = "value", .kind = AttrKind::real, .allow_nonfinite = true},
@@ -71,8 +76,14 @@ constexpr AttrSpecs variable_attrs{
     {.name = "high", .kind = AttrKind::real, .fallback = 0.05},
     {.name = "mean", .kind = AttrKind::real},
     {.name = "stddev", .kind = AttrKind::real, .fallback = 0.05, .min = 0},
+    {.name = "bounds", .kind = AttrKind::reals},
     {.name = "gain", .kind = AttrKind::real, .fallback = 1, .min = 0, .min_open = true},
     {.name = "truncate", .kind = AttrKind::flag, .fallback = 1},
+    {.name = "fans", .kind = AttrKind::integers, .min = 1},
+    {.name = "scale", .kind = AttrKind::real, .fallback = 1, .min = 0, .min_open = true},
+    {.name = "mode", .kind = AttrKind::text, .fallback_text = "fan_in", .choices = "fan_in|fan_out|fan_avg"},
+    {.name = "distribution", .kind = AttrKind::text, .fallback_text = "truncated_normal",
+     .choices = "truncated_normal|untruncated_normal|uniform"},
 };
 
 /// An attribute that nobody would read is a mistake of the writer's.
@@ -88,6 +99,26 @@ void need_belonging(const Attrs& attrs) {
   }
 }
 
+/// The bounds of a truncated normal are two, in order, and it can draw between them.
+void check_bounds(const Attrs& attrs) {
+  const std::vector<double>& bounds = attrs.reals("bounds");
+  if (bounds.empty()) return;
+  const std::string text = to_string(AttrValue(bounds));
+  if (bounds.size() != 2 || !(bounds[0] < bounds[1]))
+    rule_error("attribute bounds is {}, must be two numbers, the smaller one first", text);
+  const double mean = attrs.real("mean"), stddev = attrs.real("stddev");
+  if (stddev == 0) rule_error("attribute stddev is 0, must be above 0 where bounds are given");
+  if (normal_within((bounds[0] - mean) / stddev, (bounds[1] - mean) / stddev) < 1e-300)
+    rule_error("no number of mean {} and standard deviation {} lies within bounds={}", mean, stddev, text);
+}
+
+/// Initializers that only some shapes have.
+void check_matrix(std::string_view word, const Shape& shape) {
+  if (word == "orthogonal" && shape.rank() < 2)
+    rule_error("init=orthogonal needs at least two axes, not {}", to_string(shape));
+  if (word == "identity" && shape.rank() != 2) rule_error("init=identity needs two axes, not {}", to_string(shape));
+}
+
 std::vector<TensorType> variable_type(const Infer& i) {
   need_belonging(i.attrs);
   const std::string& word = i.attrs.text("init");
@@ -101,6 +132,10 @@ std::vector<TensorType> variable_type(const Infer& i) {
   }
   const bool plain = word == "zeros" || word == "ones" || word == "constant" || word == "values";
   if (!plain) need_float(*i.declared, "a randomly initialized variable");
+  check_bounds(i.attrs);
+  check_matrix(word, i.declared->shape);
+  if (const auto& f = i.attrs.integers("fans"); !f.empty() && f.size() != 2)
+    rule_error("attribute fans is {}, must be two numbers [in,out]", to_string(AttrValue(f)));
   if (i.attrs.real("low") > i.attrs.real("high"))
     rule_error("attribute low is {}, must be at most high, {}", i.attrs.real("low"), i.attrs.real("high"));
   return {*i.declared};

@@ -214,7 +214,11 @@ void source_rows(Rows& rows) {
            {"he_uniform", {}},
            {"he_normal", {}},
            {"lecun_uniform", {}},
-           {"lecun_normal", {Attr("seed", 9)}}}) {
+           {"lecun_normal", {Attr("seed", 9), Attr("fans", Ints{4, 5})}},
+           {"variance_scaling", {Attr("scale", 2.0), Attr("mode", "fan_avg"), Attr("distribution", "uniform")}},
+           {"truncated_normal", {Attr("stddev", 0.5), Attr("bounds", std::vector<double>{-0.5, 2})}},
+           {"orthogonal", {Attr("gain", 2.0)}},
+           {"identity", {}}}) {
     std::vector<Attr> attrs{Attr("init", word)};
     attrs.insert(attrs.end(), extra.begin(), extra.end());
     OpCase& row = rows.add("variable", {}, {}, attrs, f32(2, 3));

@@ -29,20 +29,6 @@ decltype(auto) with_element(DType dtype, F f) {
   return f(bool{});
 }
 
-/// A double straight to bf16. Through float it would be rounded twice: a double just above the middle of two bf16
-/// may become the middle itself. So the float in between is rounded to odd.
-std::uint16_t bf16_of_double(double x) {
-  const auto nearest = static_cast<float>(x);
-  auto bits = std::bit_cast<std::uint32_t>(nearest);
-  const auto back = static_cast<double>(nearest);
-  if (std::isfinite(nearest) && back != x && (bits & 1u) == 0) {
-    // The truncated value is one below in magnitude if rounding went away from zero.
-    if (std::fabs(back) > std::fabs(x)) bits -= 1;
-    bits |= 1u;
-  }
-  return bf16_of(std::bit_cast<float>(bits));
-}
-
 template <class T>
 T element_of(double x, std::size_t i, DType dtype) {
   if constexpr (std::is_same_v<T, float>) {
@@ -50,7 +36,7 @@ T element_of(double x, std::size_t i, DType dtype) {
   } else if constexpr (std::is_same_v<T, double>) {
     return x;
   } else if constexpr (std::is_same_v<T, std::uint16_t>) {
-    return bf16_of_double(x);
+    return bf16_of(static_cast<float>(rounded_to(dtype, x)));
   } else {
     // 2^63 as a double is one past the largest i64; the largest i64 itself is no double.
     constexpr double low = static_cast<double>(std::numeric_limits<T>::min());

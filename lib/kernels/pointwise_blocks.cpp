@@ -219,7 +219,11 @@ BlockFunction cast_from(DType to) {
   switch (to) {
     case DType::f32: return one<float, F>([](F x, const double*) { return static_cast<float>(x); });
     case DType::bf16:
-      return one<float, F>([](F x, const double*) { return float_of(bf16_of(static_cast<float>(x))); });
+      return one<float, F>([](F x, const double*) {
+        // A float is rounded by its bits, the others by way of double, which holds them: never twice.
+        if constexpr (std::is_same_v<F, float>) return float_of(bf16_of(x));
+        else return static_cast<float>(rounded_to(DType::bf16, static_cast<double>(x)));
+      });
     case DType::f64: return one<double, F>([](F x, const double*) { return static_cast<double>(x); });
     case DType::i32: return one<std::int32_t, F>([](F x, const double*) { return whole_of<std::int32_t>(x); });
     case DType::i64: return one<std::int64_t, F>([](F x, const double*) { return whole_of<std::int64_t>(x); });

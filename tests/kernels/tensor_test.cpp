@@ -6,6 +6,11 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <vector>
+
+#include "thalweg/graph/fold.h"
+#include "thalweg/lib/compile/program.h"
+#include "thalweg/ops/source.h"
 
 namespace thalweg {
 namespace {
@@ -60,9 +65,41 @@ TEST(Bf16, RoundsToNearestEvenAndKeepsNaN) {
 TEST(Bf16, ADoubleIsRoundedOnce) {
   // Just above the middle of two bf16, but nearer to it than f32 can say.
   const double above = 1.0 + 0x1p-8 + 0x1p-40, below = 1.0 + 0x1p-7 + 0x1p-8 - 0x1p-40;
-  const double numbers[] = {above, below, -above, -below};
-  const std::vector<double> stored = Tensor(bf16(4), numbers).numbers();
-  EXPECT_EQ(stored, (std::vector<double>{1.0 + 0x1p-7, 1.0 + 0x1p-7, -1.0 - 0x1p-7, -1.0 - 0x1p-7}));
+  const std::vector<double> numbers = {above, below, -above, -below};
+  const std::vector<double> once = {1.0 + 0x1p-7, 1.0 + 0x1p-7, -1.0 - 0x1p-7, -1.0 - 0x1p-7};
+  EXPECT_EQ(Tensor(bf16(4), numbers).numbers(), once);
+  // So does a constant that is folded, and a cast that is computed.
+  Graph g;
+  const Value x = constant(g, numbers, f64(4));
+  g.output("y", cast(x, DType::bf16));
+  Graph folded = g.clone();
+  EXPECT_TRUE(fold(folded));
+  EXPECT_EQ(folded.node(folded.outputs()[0].value.node).attrs.reals("values"), once);
+  Graph plain;
+  plain.output("y", cast(input(plain, "x", f64(4)), DType::bf16));
+  CompileOptions options;
+  options.variables = Variables();
+  Program program = compile(plain, options);
+  program.feed("x", Tensor(f64(4), numbers));
+  program.run();
+  EXPECT_EQ(program.fetch("y").numbers(), once);
+}
+
+TEST(Bf16, EveryBitPatternIsItsOwnNearest) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const double x = float_of(static_cast<std::uint16_t>(bits));
+    if (std::isnan(x)) continue;
+    ASSERT_EQ(rounded_to(DType::bf16, x), x);
+    ASSERT_EQ(std::signbit(rounded_to(DType::bf16, x)), std::signbit(x));
+    const double next = float_of(static_cast<std::uint16_t>(bits + 1));
+    if (!std::isfinite(x) || !std::isfinite(next)) continue;
+    // The middle of two goes to the even one, and what is not the middle to the nearer one.
+    const double middle = (x + next) / 2, nudge = std::fabs(next - x) * 0x1p-30;
+    const double smaller = std::fabs(x) < std::fabs(next) ? x : next, larger = smaller == x ? next : x;
+    ASSERT_EQ(rounded_to(DType::bf16, middle), bits % 2 == 0 ? x : next);
+    ASSERT_EQ(rounded_to(DType::bf16, std::copysign(std::fabs(middle) + nudge, x)), larger);
+    ASSERT_EQ(rounded_to(DType::bf16, std::copysign(std::fabs(middle) - nudge, x)), smaller);
+  }
 }
 
 }  // namespace

@@ -252,6 +252,23 @@ TEST(Pointwise, ReducedMaximaShareTheirGradient) {
   EXPECT_EQ(run.at(dx)[2], 0.5);
 }
 
+TEST(Pointwise, CompositesKeepNanAndTheirEnds) {
+  const std::vector<Unary> all = {
+      [](Value x) { return prelu(x, 0.25 * stop_gradient(x)); }, selu, mish, relu6, hard_sigmoid, hard_swish, hard_tanh, softsign,
+      log_sigmoid, [](Value x) { return hard_shrink(x); }, [](Value x) { return soft_shrink(x); },
+      [](Value x) { return squareplus(x); }};
+  for (std::size_t k = 0; k < all.size(); ++k) {
+    EXPECT_TRUE(std::isnan(value_at(all[k], nan))) << k;
+    for (const double far : {-300.0, 300.0}) EXPECT_TRUE(std::isfinite(value_at(all[k], far))) << k;
+  }
+  EXPECT_EQ(value_at(relu6, inf), 6);
+  EXPECT_EQ(value_at(hard_tanh, -inf), -1);
+  EXPECT_EQ(value_at(log_sigmoid, -300), -300);
+  EXPECT_NEAR(value_at(log_sigmoid, 50) / -std::exp(-50.0), 1, 1e-12);
+  // (x + sqrt(x^2 + 4)) / 2 would lose its digits here.
+  EXPECT_NEAR(value_at([](Value x) { return squareplus(x); }, -1e6) * 1e6, 1, 1e-11);
+}
+
 TEST(Pointwise, Errors) {
   Graph g;
   const Value x = input(g, "x", f32(2)), y = input(g, "y", f32(3)), d = input(g, "d", f64(2));
@@ -276,6 +293,13 @@ TEST(Pointwise, Errors) {
   EXPECT_EQ(first_line([&] { return elu(x, -1); }), "HERE: elu: attribute alpha is -1, must be at least 0");
   EXPECT_EQ(first_line([&] { return gelu(x, {.approximate = "fast"}); }),
             "HERE: gelu: attribute approximate is 'fast', must be one of none|tanh");
+  EXPECT_EQ(first_line([&] { return hard_shrink(x, -1); }),
+            "HERE: hard_shrink: threshold is -1, must be finite and at least 0");
+  EXPECT_EQ(first_line([&] { return soft_shrink(x, nan); }),
+            "HERE: soft_shrink: threshold is nan, must be finite and at least 0");
+  EXPECT_EQ(first_line([&] { return squareplus(x, 0); }), "HERE: squareplus: b is 0, must be finite and above 0");
+  EXPECT_EQ(first_line([&] { return mish(n); }), "HERE: softplus: the operand must be f32, bf16 or f64, is i32[2]");
+  EXPECT_EQ(first_line([&] { return prelu(x, y); }), "HERE: mul: shapes [3] and [2] do not broadcast: sizes 3 and 2 at axis -1");
   EXPECT_EQ(first_line([&] { return sum(x, {.axes = {0, -1}}); }),
             "HERE: sum: attribute axes is [0,-1], names axis 0 twice");
   EXPECT_EQ(first_line([&] { return reshape(x, {3}); }), "HERE: reshape: [2] has 2 elements, [3] has 3");
