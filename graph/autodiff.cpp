@@ -338,6 +338,7 @@ std::vector<Value> gradients(Operand of, std::span<const Value> wrt, const Gradi
   const Graph graph = of.value.graph();
   const ValueId of_id = of.value.id();
   check_wrt(graph, wrt, of.loc);
+  const Frame all_or_nothing(graph, {});
   std::vector<ValueId> ids;
   NodeId first = of_id.node;
   for (const Value& value : wrt) {

@@ -2,6 +2,7 @@
 #include "thalweg/graph/graph.h"
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 
 #include "thalweg/graph/fail.h"
@@ -56,10 +57,12 @@ const TensorType& Value::type() const { return graph().type(id()); }
 
 ValueId Value::id() const {
   if (!state_) throw GraphError("an empty Value was used: it belongs to no graph");
-  if (generation_ != state_->generation)
+  if (id_.node < state_->born.size() && generation_ == state_->born[id_.node]) return id_;
+  if (generation_ < state_->renumbered)
     throw GraphError(fmt::format(
         "a Value of graph '{}' from before a pass renumbered it was used; take it again with Graph::find", state_->name));
-  return id_;
+  throw GraphError(fmt::format(
+      "a Value of graph '{}' was used whose node was taken back when the call that made it failed", state_->name));
 }
 
 Graph Value::graph() const {
@@ -114,7 +117,7 @@ std::span<const ValueId> Graph::operands(NodeId id) const {
   return std::span(state_->operands).subspan(first, last - first);
 }
 
-Value Graph::value(ValueId id) const { return Value(state_, id, state_->generation); }
+Value Graph::value(ValueId id) const { return Value(state_, id, state_->born[id.node]); }
 const std::vector<Graph::Output>& Graph::outputs() const { return state_->outputs; }
 const std::vector<Graph::Update>& Graph::updates() const { return state_->updates; }
 
@@ -194,7 +197,8 @@ void Graph::replace_by(Graph&& other) {
   GraphState& mine = *state_;
   GraphState next = std::move(*other.state_);
   *other.state_ = GraphState{};
-  next.generation = mine.generation + 1;
+  next.renumbered = next.generation = mine.generation + 1;
+  std::fill(next.born.begin(), next.born.end(), next.generation);
   // A key given once stays given, and the Frames that are alive go on.
   next.keys = std::max(next.keys, mine.keys);
   next.loc = mine.loc;
@@ -204,6 +208,53 @@ void Graph::replace_by(Graph&& other) {
 }
 
 namespace {
+
+GraphMark mark(const GraphState& s) {
+  return {s.born.size(), s.outputs.size(), s.updates.size(), s.keys, s.renumbered, std::uncaught_exceptions()};
+}
+
+/// Takes back what was added since `begin`, in one pass over what stays.
+void take_back(GraphState& s, const GraphMark& begin) {
+  for (std::size_t i = begin.outputs; i < s.outputs.size(); ++i) s.output_named.erase(s.outputs[i].name);
+  for (std::size_t i = begin.updates; i < s.updates.size(); ++i) s.update_of.erase(s.updates[i].variable.node);
+  s.outputs.resize(std::min(s.outputs.size(), begin.outputs));
+  s.updates.resize(std::min(s.updates.size(), begin.updates));
+  s.keys = begin.keys;
+  if (s.born.size() == begin.nodes) return;
+  for (std::size_t id = begin.nodes; id < s.born.size(); ++id) s.named.erase(s.nodes[id].name);
+  detail::Adjacency kept;
+  for (NodeId id = 0; id < begin.nodes; ++id) {
+    boost::add_vertex(std::move(s.nodes[id]), kept);
+    for (std::size_t i = s.first_operand[id]; i < s.first_operand[id + 1]; ++i)
+      boost::add_edge(s.operands[i].node, id,
+                      detail::Use{static_cast<std::uint32_t>(i - s.first_operand[id]), s.operands[i].result}, kept);
+  }
+  s.nodes = std::move(kept);
+  s.operands.resize(s.first_operand[begin.nodes]);
+  s.first_operand.resize(begin.nodes + 1);
+  s.born.resize(begin.nodes);
+  ++s.generation;
+}
+
+/// An exception has been thrown since the mark. A graph that was renumbered in between stays as it is.
+bool failed_since(const GraphState& s, const GraphMark& begin) {
+  return std::uncaught_exceptions() > begin.exceptions && s.renumbered == begin.renumbered;
+}
+
+/// Takes back what a failing call has added.
+class Undo {
+ public:
+  explicit Undo(const std::shared_ptr<GraphState>& state) : state_(*state), begin_(mark(state_)) {}
+  ~Undo() {
+    if (failed_since(state_, begin_)) take_back(state_, begin_);
+  }
+  Undo(const Undo&) = delete;
+  Undo& operator=(const Undo&) = delete;
+
+ private:
+  GraphState& state_;
+  GraphMark begin_;
+};
 
 /// The value each operand stands for; numbers become constants of their partners' dtype.
 std::vector<Value> resolve(Graph& graph, const OpDef& op, std::span<const Operand> operands, SourceLoc loc) {
@@ -245,6 +296,7 @@ bool same_node(const Graph& graph, NodeId id, const Node& node, const std::vecto
 Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector<Attr> attrs,
                  std::optional<TensorType> declared, std::string name, SourceLoc loc) {
   if (state_->loc.known()) loc = state_->loc;
+  const Undo undo(state_);
   if (operands.size() < op.arity.min || operands.size() > op.arity.max)
     graph_error(loc, "{} takes {}{} operands, got {}", op.name, op.arity.max == op.arity.min ? "" : "at least ",
                 op.arity.min, operands.size());
@@ -292,6 +344,7 @@ Value Graph::add_copy(const Node& node, std::span<const ValueId> operands) {
     s.operands.push_back(operands[i]);
   }
   s.first_operand.push_back(s.operands.size());
+  s.born.push_back(s.generation);
   if (!node.name.empty()) s.named.emplace(node.name, id);
   return value({id, 0});
 }
@@ -299,24 +352,25 @@ Value Graph::add_copy(const Node& node, std::span<const ValueId> operands) {
 // ---- Frame
 
 Frame::Frame(const Graph& graph, Of of)
-    : state_(graph.state_), loc_(state_->loc), scope_(state_->scope), origin_(state_->origin) {
+    : state_(graph.state_), loc_(state_->loc), scope_(state_->scope), origin_(state_->origin), begin_(mark(*state_)) {
   if (of.absolute) {
     if (of.loc.known()) state_->loc = of.loc;
     state_->scope = of.scope;
     if (of.origin) state_->origin = *of.origin;
     return;
   }
-  // The outermost line wins: a composite inside a composite reports the line that the user wrote.
-  if (of.loc.known() && !state_->loc.known()) state_->loc = of.loc;
   if (!of.scope.empty()) {
     check_name("scope", of.scope, of.loc);
     if (!state_->scope.empty()) state_->scope += '/';
     state_->scope += of.scope;
   }
+  // The outermost line wins: a composite inside a composite reports the line that the user wrote.
+  if (of.loc.known() && !state_->loc.known()) state_->loc = of.loc;
   if (of.origin) state_->origin = *of.origin;
 }
 
 Frame::~Frame() {
+  if (failed_since(*state_, begin_)) take_back(*state_, begin_);
   state_->loc = loc_;
   state_->scope = std::move(scope_);
   state_->origin = origin_;

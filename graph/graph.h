@@ -51,7 +51,7 @@ struct Access;
 }
 
 /// A result of a node: the user's handle, copied freely. It keeps its graph alive, and knows when a pass has
-/// renumbered the graph since (using it then is a GraphError, never a wrong node).
+/// renumbered the graph since, or its node was taken back (using it then is a GraphError, never a wrong node).
 class THALWEG_API Value {
  public:
   Value() = default;
@@ -164,8 +164,17 @@ class THALWEG_API Graph {
   std::shared_ptr<detail::GraphState> state_;
 };
 
+/// How far a graph had been built.
+struct GraphMark {
+  std::size_t nodes = 0, outputs = 0, updates = 0;
+  std::int64_t keys = 0;
+  std::uint64_t renumbered = 0;
+  int exceptions = 0;  ///< in flight
+};
+
 /// While it lives, nodes added to the graph get this line, scope (appended) and origin instead of their own:
-/// how composites, gradients and optimizers keep the user's line.
+/// how composites, gradients and optimizers keep the user's line. If an exception ends it, the graph is again as it
+/// was when the frame began: nodes, names, outputs and updates made since are taken back.
 class THALWEG_API Frame {
  public:
   struct Of {
@@ -185,6 +194,7 @@ class THALWEG_API Frame {
   SourceLoc loc_;
   std::string scope_;
   Origin origin_;
+  GraphMark begin_;
 };
 
 /// A name scope for the nodes made while it lives: `Scope block(g, "block1");`.

@@ -32,7 +32,9 @@ struct GraphState {
   std::vector<Graph::Update> updates;
   std::unordered_map<std::string, std::size_t> output_named;  ///< where in `outputs`
   std::unordered_map<NodeId, std::size_t> update_of;          ///< by variable, where in `updates`
-  std::uint64_t generation = 0;
+  std::vector<std::uint64_t> born;  ///< the generation in which node i was made: a Value of another one is stale
+  std::uint64_t generation = 0;     ///< grows when ids change their meaning
+  std::uint64_t renumbered = 0;     ///< the generation of the last renumbering by a pass
   std::int64_t keys = 0;  ///< how many keys next_key has given
 
   // What Frames have set for the nodes that are being added.

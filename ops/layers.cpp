@@ -159,6 +159,7 @@ Value flatten(Operand x) {
 
 Value residual(Operand x, const std::function<Value(Value)>& branch) {
   need_value(x, "residual");
+  const Frame all_or_nothing(x.value.graph(), {});
   const Value y = branch(x.value);
   if (!y) graph_error(x.loc, "residual: the branch returned an empty Value");
   if (y.type() != x.value.type())

@@ -41,7 +41,7 @@ void check_loss(const Value& loss, SourceLoc loc) {
                 describe(loss));
 }
 
-/// Refuses what can be known to fail before a node is made, so that a refused call leaves the graph as it was.
+/// Refuses what can be known to fail before a node is made.
 void check_variables(const std::vector<Value>& variables, const Value& loss, SourceLoc loc) {
   const Graph graph = loss.graph();
   if (variables.empty())
@@ -110,6 +110,7 @@ Minimized minimize(const Value& loss, const Optimizer& optimizer, const Minimize
   check_variables(m.variables, loss, loc);
 
   Graph graph = loss.graph();
+  const Frame all_or_nothing(graph, {});
   m.penalty = penalty_on(m.variables, loss, options, loc);
   if (m.penalty) {
     const Frame frame(graph, {.loc = loc, .scope = "penalty", .origin = Origin::regularizer});

@@ -36,7 +36,7 @@ struct Minimized {
 /// at `step`, step + 1. All values of a step are from before its updates, which commit together.
 /// `loss` is a float scalar. Errors, at the caller's line: a loss that is no float scalar or reaches no trainable
 /// variable, a variable that is already updated or given twice, a setting of the optimizer out of its range, a penalty
-/// or an update of the wrong type.
+/// or an update of the wrong type. A refused call leaves the graph as it was.
 THALWEG_API Minimized minimize(const Value& loss, const Optimizer& optimizer, const MinimizeOptions& options = {},
                                SourceLoc loc = SourceLoc::current());
 

@@ -411,6 +411,37 @@ TEST(Errors, AFailedCallLeavesTheGraphAsItWas) {
   }
 }
 
+TEST(Errors, WhatFailsHalfwayTakesBackWhatItMade) {
+  Built built;
+  Graph& g = built.g;
+  const std::string before = print(g);
+  const std::int64_t key = g.clone().next_key();
+  Value made;
+  EXPECT_EQ(message_of([&] {
+              const Scope block(g, "block");
+              made = relu(built.at(built.image));
+              const Value w = variable(g, "w", f32(3, 2), zeros(), {}, {"net.cpp", 12});
+              g.update(w, w * 0.5);
+              g.output("made", made);
+              g.next_key();
+              matmul(built.at(w), w);
+            }),
+            "net.cpp:12: matmul: inner dimensions differ: 2 and 3\n"
+            "    a  @w   f32[3,2]       variable at net.cpp:12\n"
+            "    b  @w   f32[3,2]       variable at net.cpp:12");
+  EXPECT_EQ(print(g), before);
+  EXPECT_FALSE(g.has("w"));
+  EXPECT_FALSE(g.has("made"));
+  EXPECT_EQ(g.next_key(), key);
+  // The node's number is given anew; the old Value must not mean the new node.
+  const Value other = tanh(built.at(built.image));
+  EXPECT_EQ(message_of([&] { static_cast<void>(made.type()); }),
+            "a Value of graph 'net' was used whose node was taken back when the call that made it failed");
+  EXPECT_EQ(other.node().op->name, "tanh");
+  EXPECT_EQ(other.node().scope, "");
+  EXPECT_EQ(built.image.id(), g.find("image").id());
+}
+
 TEST(Errors, NothingEchoesMoreThanAScreenful) {
   for (const Row& row : rows) {
     const std::string message = message_of([&] { parse(row.text); });

@@ -4,9 +4,11 @@
 
 #include "run.h"
 #include "thalweg/graph/autodiff.h"
+#include "thalweg/graph/print.h"
 #include "thalweg/ops/inference.h"
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
+#include "thalweg/ops/matmul.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/pool.h"
@@ -214,6 +216,18 @@ TEST(Inference, FollowsChainsOfModes) {
   g.output("y", by_mode(inner * 3, inner));
   EXPECT_EQ(evaluated(g, {{"x", {1, 2}}}).output("y").data, (std::vector<double>{6, 12}));
   EXPECT_EQ(evaluated(inference(g), {{"x", {1, 2}}}).output("y").data, (std::vector<double>{2, 3}));
+}
+
+TEST(Layers, ALayerThatFailsLeavesNoVariables) {
+  Graph g;
+  const Value x = input(g, "x", f32(8, 4));
+  const std::string before = print(g);
+  const auto wrong = [](Operand v) { return matmul(v, v); };
+  EXPECT_THROW(dense(x, 3, {.activation = wrong}), GraphError);
+  EXPECT_THROW(residual(x, [](const Value& v) { return dense(dense(v, 4), 3); }), GraphError);
+  EXPECT_EQ(print(g), before);
+  EXPECT_EQ(dense(x, 3).graph().variables().size(), 2u);
+  EXPECT_TRUE(g.has("dense/kernel"));
 }
 
 TEST(Layers, Errors) {

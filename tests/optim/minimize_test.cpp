@@ -215,8 +215,11 @@ TEST(Minimize, RefusesSettingsOutOfRange) {
 
 TEST(Minimize, RefusesPartsOfOnesOwnThatGiveTheWrongType) {
   Net n;
+  const std::string before = print(n.graph);
   expect_error("optimizer 'optimizer': the next value of 'w' is f32[], must be f32[1,3]",
                error_of([&] { minimize(n.loss, [](Value w, Value, Slots&) { return sum(w); }); }));
+  EXPECT_EQ(print(n.graph), before) << "gradients, slots and the counter are taken back";
+  minimize(n.loss, Sgd{});
   Net m;
   expect_error("minimize: the penalty on 'w' must be f32[] as the loss, got f32[1,3]",
                error_of([&] { minimize(m.loss, Sgd{}, {.penalty = [](Value w) { return w; }}); }));
