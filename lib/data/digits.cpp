@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lib/digits_file.h>  // made when the build is configured
+
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/data/csv_text.h"
