@@ -12,18 +12,27 @@
 
 namespace thalweg {
 
-void label_out_of_range(std::string_view op, const Shape& labels, Dim element, Dim label, Dim classes) {
-  std::string sample = std::to_string(element);
-  if (labels.rank() > 1) {
-    std::vector<Dim> index;
-    for (const Dim stride : strides_of(labels)) {
-      index.push_back(element / stride);
-      element %= stride;
-    }
-    sample = fmt::format("[{}]", fmt::join(index, ","));
+namespace {
+
+/// `[2,3]`, or the one number; `sample` in the place of the first.
+std::string place_of(const Shape& labels, Dim element, const std::string& sample) {
+  std::vector<std::string> index;
+  for (const Dim stride : strides_of(labels)) {
+    index.push_back(std::to_string(element / stride));
+    element %= stride;
   }
-  run_error("{}: the label of sample {} is {}, must be in [0,{})", op, sample, label, classes);
+  if (index.empty()) return "0";
+  if (!sample.empty()) index[0] = sample;
+  return index.size() == 1 ? index[0] : fmt::format("[{}]", fmt::join(index, ","));
 }
+
+}  // namespace
+
+LabelError::LabelError(std::string op, Shape labels, Dim element, Dim label, Dim classes, SourceLoc loc,
+                       std::string sample)
+    : RunError(fmt::format("{}: the label of sample {} is {}, must be in [0,{})", op, place_of(labels, element, sample),
+                           label, classes), loc),
+      op_(std::move(op)), labels_(std::move(labels)), element_(element), label_(label), classes_(classes) {}
 
 namespace {
 
@@ -64,8 +73,8 @@ template <class E>
 std::size_t label_of(const E& e, std::size_t sample, std::size_t classes) {
   const double label = value_of(e.in(1)[sample]);
   if (!(label >= 0 && label < static_cast<double>(classes)))
-    label_out_of_range("sparse_cross_entropy", e.in(1).shape, static_cast<Dim>(sample), static_cast<Dim>(label),
-                       static_cast<Dim>(classes));
+    throw LabelError("sparse_cross_entropy", e.in(1).shape, static_cast<Dim>(sample), static_cast<Dim>(label),
+                     static_cast<Dim>(classes));
   return static_cast<std::size_t>(label);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string_view>
+#include <string>
+#include <utility>
 
 #include "thalweg/graph/graph.h"
 
@@ -29,8 +30,27 @@ THALWEG_API Value mse(Operand prediction, Operand target);
 /// mean(|prediction - target|) over the last axis, for each sample; shapes as for mse.
 THALWEG_API Value mae(Operand prediction, Operand target);
 
-/// Throws what every meaning and kernel says of a label outside [0, classes): `element` counts through `labels`.
-[[noreturn]] THALWEG_API void label_out_of_range(std::string_view op, const Shape& labels, Dim element, Dim label,
-                                                 Dim classes);
+/// A label outside [0, classes): what every meaning and kernel throws. It knows where, so that whoever fed the labels
+/// can say what they were.
+class THALWEG_API LabelError : public RunError {
+ public:
+  /// `element` counts through labels of that shape; `sample` is what the message calls the first axis' index by.
+  LabelError(std::string op, Shape labels, Dim element, Dim label, Dim classes, SourceLoc loc = {},
+             std::string sample = {});
+  /// The index along the labels' first axis.
+  Dim row() const { return element_ / (labels_.elements() / labels_[0]); }
+  const Shape& labels() const { return labels_; }
+  /// The same with the line of the op.
+  LabelError at(SourceLoc loc) const { return {op_, labels_, element_, label_, classes_, loc, {}}; }
+  /// The same with another word for the row.
+  LabelError called(std::string sample) const {
+    return {op_, labels_, element_, label_, classes_, where(), std::move(sample)};
+  }
+
+ private:
+  std::string op_;
+  Shape labels_;
+  Dim element_, label_, classes_;
+};
 
 }  // namespace thalweg

@@ -121,7 +121,14 @@ Value Slots::exact_rate(const Schedule& schedule) {
 Value Slots::rate(const Schedule& schedule) {
   at_hand("rate() was called");
   const Value exact = exact_rate(schedule);
-  return schedule.number() ? number(*schedule.number() * treatment_.rate) : rounded(exact);
+  if (!schedule.number() || exact.dtype() == variable_.dtype()) return rounded(exact);
+  // A constant of its own, though another number may equal it: what adjusts rates finds them by their origin.
+  Value& known = casts_[{exact.id().node, variable_.dtype()}];
+  if (!known) {
+    const Frame frame(graph_, {.origin = Origin::schedule});
+    known = constant(graph_, *schedule.number() * treatment_.rate, {variable_.dtype(), {}});
+  }
+  return known;
 }
 
 Value Slots::exact(std::string_view key, const std::function<Value()>& make) {

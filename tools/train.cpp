@@ -192,8 +192,8 @@ Status train(const TrainTest& data, const Settings& settings) {
 const CLI::Validator positive(
     [](std::string& text) -> std::string {
       double value = 0;
-      if (!CLI::detail::lexical_cast(text, value) || !(value > 0 && value <= 1e6)) return text + " is no number above 0";
-      return "";
+      const bool right = CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value > 0;
+      return right ? "" : text + " is no finite number above 0";
     },
     "NUMBER > 0", "positive");
 

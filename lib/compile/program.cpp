@@ -19,6 +19,7 @@
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/plan.h"
 #include "thalweg/lib/compile/summary.h"
+#include "thalweg/ops/loss.h"
 
 namespace thalweg {
 namespace {
@@ -267,6 +268,8 @@ void Program::run() {
   try {
     for (const Entry* const end = entry + p.entries.size(); entry != end; ++entry)
       entry->kernel->run(p.in.data() + entry->first_in, p.out.data() + entry->first_out, entry->scratch);
+  } catch (const LabelError& error) {
+    throw error.at(entry->loc);
   } catch (const RunError& error) {
     if (error.where().known()) throw;
     throw RunError(error.what(), entry->loc);

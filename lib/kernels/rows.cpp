@@ -107,7 +107,7 @@ template <class L>
 std::size_t label_at(const L* labels, std::size_t sample, std::size_t classes, const Shape& shape) {
   const auto label = static_cast<Dim>(labels[sample]);
   if (label < 0 || label >= static_cast<Dim>(classes))
-    label_out_of_range("sparse_cross_entropy", shape, static_cast<Dim>(sample), label, static_cast<Dim>(classes));
+    throw LabelError("sparse_cross_entropy", shape, static_cast<Dim>(sample), label, static_cast<Dim>(classes));
   return static_cast<std::size_t>(label);
 }
 

@@ -94,15 +94,17 @@ Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const 
     const std::string& name = graph.node(id).name;
     if (name == binding.input) input_ = name;
     else if (name == binding.label) label_ = name;
+    else if (name == Feeds::rate_scale_name) feeds_rate_scale_ = true;
     else run_error("input '{}' of graph '{}' gets neither samples nor labels", name, graph.name());
   }
 }
 
-Program& Batches::run(Dim index, const Samples& samples) {
+Program& Batches::run(Dim index, const Samples& samples, const Feeds& feeds) {
   const Dim begin = first(index), rows = size(index);
   Program& program = rows == batch_ ? *whole_ : *rest_;
   if (!input_.empty()) gather(program, input_, samples.data->inputs, begin, rows, samples);
   if (!label_.empty()) gather(program, label_, samples.data->labels, begin, rows, samples);
+  if (feeds_rate_scale_) program.input<double>(Feeds::rate_scale_name)[0] = feeds.rate_scale;
   program.run();
   return program;
 }
@@ -128,8 +130,7 @@ void Batches::gather(Program& program, const std::string& name, const Tensor& fr
   }
   for (Dim i = 0; i < size; ++i)
     std::memcpy(to + static_cast<std::size_t>(i) * bytes,
-                rows + (static_cast<std::size_t>(samples.begin) + samples.order[static_cast<std::size_t>(begin + i)]) * bytes,
-                bytes);
+                rows + static_cast<std::size_t>(samples.number(begin + i)) * bytes, bytes);
 }
 
 }  // namespace thalweg

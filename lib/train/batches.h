@@ -30,6 +30,17 @@ struct Samples {
   Dim begin = 0;
   Dim end = 0;
   std::span<const std::uint32_t> order = {};
+
+  /// Which sample of the dataset comes as the `place`-th.
+  Dim number(Dim place) const {
+    return begin + (order.empty() ? place : static_cast<Dim>(order[static_cast<std::size_t>(place)]));
+  }
+};
+
+/// What steps are fed besides samples, if the graph has inputs of these names and types.
+struct Feeds {
+  static constexpr const char* rate_scale_name = "learning_rate_scale";
+  double rate_scale = 1;  ///< f64[]
 };
 
 /// A graph compiled for running over N samples: a program for whole batches and one for what is left at the end, on
@@ -42,7 +53,7 @@ class Batches {
   Dim first(Dim index) const { return index * batch_; }
   Dim size(Dim index) const { return std::min(batch_, samples_ - index * batch_); }
   /// Copies the samples of batch `index` into its program and runs it. Allocates nothing.
-  Program& run(Dim index, const Samples& samples);
+  Program& run(Dim index, const Samples& samples, const Feeds& feeds = {});
 
  private:
   void gather(Program& program, const std::string& name, const Tensor& from, Dim begin, Dim size,
@@ -53,6 +64,7 @@ class Batches {
   std::optional<Program> rest_;
   std::string input_;
   std::string label_;
+  bool feeds_rate_scale_ = false;
 };
 
 }  // namespace thalweg

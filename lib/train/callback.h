@@ -26,6 +26,8 @@ class THALWEG_API TrainingRun {
   virtual const Variables& variables() const = 0;
   /// The names of the variables that prediction reads: parameters and running statistics, not the optimizer's slots.
   virtual const std::vector<std::string>& weights() const = 0;
+  /// The scalar outputs that the history has means of, loss first.
+  virtual const std::vector<std::string>& measures() const = 0;
   /// What was measured; from on_epoch_end on, its last row is this epoch's.
   virtual const History& history() const = 0;
   /// The program that ran the last step: its outputs are that step's. Throws RunError before the first.
@@ -35,6 +37,13 @@ class THALWEG_API TrainingRun {
   virtual int epoch() const = 0;   ///< from 1; in on_train_begin, how many a resumed training has behind it
   virtual Dim steps() const = 0;   ///< of an epoch
   virtual Dim step() const = 0;    ///< of this epoch, from 1; 0 in on_epoch_begin
+
+  /// The learning rate of the next step: what the first optimizer's schedule gives, times what set_rate() made of it.
+  /// Throws RunError where no callback has said that it sets the rate (Callback::sets_rate).
+  virtual double rate() const = 0;
+  /// Multiplies all rates, from the next step on, by what makes rate() this number now; a schedule goes on beneath.
+  /// Throws RunError as rate() does, and for a number that is not finite, is below 0, or cannot be reached from 0.
+  virtual void set_rate(double rate) = 0;
 
   /// Makes the step at hand the last, and its epoch too: Keras' `stop_training`.
   virtual void stop() = 0;
@@ -74,6 +83,11 @@ class THALWEG_API Callback {
 
   /// By what messages and checkpoints call it: `EarlyStopping`.
   virtual std::string name() const { return "Callback"; }
+  /// Whether it calls TrainingRun::set_rate(). fit then makes the rates of its copy of the graph adjustable, and the
+  /// history gets a column `learning_rate`.
+  virtual bool sets_rate() const { return false; }
+  /// Whether it deals with measures that are nan or infinite; fit then does not throw Diverged.
+  virtual bool bears_not_finite() const { return false; }
   /// Before the graph is compiled: may add outputs to fit's copy of it, which on_train_batch_end then reads.
   virtual void on_build(Graph& graph);
 
@@ -123,6 +137,7 @@ class THALWEG_API AnyCallback {
 
 /// Functions in the place of hooks; those left out do nothing.
 struct THALWEG_API Hooks {
+  bool sets_rate = false;  ///< whether one of them calls TrainingRun::set_rate()
   std::function<void(TrainingRun&)> on_train_begin = {};
   std::function<void(TrainingRun&)> on_epoch_begin = {};
   std::function<void(TrainingRun&)> on_train_batch_begin = {};
@@ -136,6 +151,7 @@ class THALWEG_API LambdaCallback : public Callback {
  public:
   explicit LambdaCallback(Hooks hooks) : hooks_(std::move(hooks)) {}
   std::string name() const override { return "LambdaCallback"; }
+  bool sets_rate() const override { return hooks_.sets_rate; }
   void on_train_begin(TrainingRun& run) override;
   void on_epoch_begin(TrainingRun& run) override;
   void on_train_batch_begin(TrainingRun& run) override;

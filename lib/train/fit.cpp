@@ -15,6 +15,8 @@
 #include "thalweg/lib/train/progress.h"
 #include "thalweg/lib/train/with_batch.h"
 #include "thalweg/ops/inference.h"
+#include "thalweg/ops/loss.h"
+#include "thalweg/optim/adjust.h"
 
 namespace thalweg {
 namespace {
@@ -28,7 +30,8 @@ double seconds_since(Clock::time_point begin) {
 /// Means of scalar outputs over samples: each batch weighs as many as it holds.
 class Means {
  public:
-  explicit Means(std::vector<std::string> names) : names_(std::move(names)), sums_(names_.size()), means_(names_.size()) {}
+  explicit Means(std::vector<std::string> names)
+      : names_(std::move(names)), sums_(names_.size()), means_(names_.size()) {}
   void reset() {
     std::fill(sums_.begin(), sums_.end(), 0.0);
     samples_ = 0;
@@ -89,6 +92,9 @@ class Training final : public TrainingRun {
                                              .patience = *options_.patience, .restore_best_weights = true}, loc_));
     callbacks_.insert(callbacks_.end(), options_.callbacks.begin(), options_.callbacks.end());
     for (const AnyCallback& callback : callbacks_) callback->on_build(graph_);
+    bears_not_finite_ = std::any_of(callbacks_.begin(), callbacks_.end(),
+                                    [](const AnyCallback& callback) { return callback->bears_not_finite(); });
+    adjust_rates();
     place_validation();
     compile_programs();
     name_columns();
@@ -114,6 +120,7 @@ class Training final : public TrainingRun {
   const Graph& graph() const override { return graph_; }
   const Variables& variables() const override { return history_.variables; }
   const std::vector<std::string>& weights() const override { return weights_; }
+  const std::vector<std::string>& measures() const override { return means_.names(); }
   const History& history() const override { return history_; }
   const Program& program() const override {
     if (last_program_ == nullptr) throw RunError("no step has run yet");
@@ -123,6 +130,13 @@ class Training final : public TrainingRun {
   int epoch() const override { return epoch_; }
   Dim steps() const override { return steps_->count(); }
   Dim step() const override { return step_; }
+  double rate() const override { return rate_with(feeds_.rate_scale); }
+  void set_rate(double rate) override {
+    if (!std::isfinite(rate) || rate < 0) run_error("the learning rate cannot be set to {}", number_text(rate));
+    const double unscaled = rate_with(1);
+    if (unscaled == 0 && rate != 0) run_error("the learning rate is 0 by its schedule, and cannot be set to {}", rate);
+    if (unscaled != 0) feeds_.rate_scale = rate / unscaled;
+  }
   void stop() override { stopping_ = true; }
   bool stopping() const override { return stopping_; }
   void set_best_epoch(int epoch) override { history_.best_epoch = epoch; }
@@ -173,6 +187,32 @@ class Training final : public TrainingRun {
       run_error("graph '{}' updates nothing, so that there is nothing to train: call minimize() first", graph_.name());
   }
 
+  static constexpr const char* rate_name = "fit/learning_rate";
+
+  /// Lets callbacks set the rate, if one of them wants to.
+  void adjust_rates() {
+    sets_rate_ = std::any_of(callbacks_.begin(), callbacks_.end(), [](const AnyCallback& c) { return c->sets_rate(); });
+    if (!sets_rate_) return;
+    const Value rate = scale_rates(graph_, Feeds::rate_scale_name);
+    if (rate) graph_.output(rate_name, rate);
+    else sets_rate_ = false;
+  }
+
+  /// The rate of the next step by its schedule, times `scale`.
+  double rate_with(double scale) const {
+    if (!rate_) not_adjustable();
+    rate_->input<double>(Feeds::rate_scale_name)[0] = scale;
+    rate_->run();
+    return rate_->scalar(rate_name);
+  }
+
+  [[noreturn]] void not_adjustable() const {
+    for (const AnyCallback& callback : callbacks_)
+      if (callback->sets_rate())
+        run_error("graph '{}' has no learning rate: no optimizer with a rate updates it", graph_.name());
+    throw RunError("the learning rate is fixed: a callback that sets it says so by sets_rate(), or Hooks::sets_rate");
+  }
+
   void place_validation() {
     if (const auto& fraction = options_.validation.fraction()) {
       learning_ = validation_begin(train_.size(), *fraction);
@@ -191,6 +231,7 @@ class Training final : public TrainingRun {
     compiling.variables = options_.variables.value_or(Variables());
     history_.variables = compiling.variables;
     steps_.emplace(graph_, learning_, binding_, compiling);
+    if (sets_rate_) rate_.emplace(compile(inference(graph_, {rate_name}), compiling));
     if (!judging_) return;
     const Graph predicting = inference(graph_, means_.names());
     checks_.emplace(predicting, judging_->end - judging_->begin, binding_, compiling);
@@ -201,6 +242,7 @@ class Training final : public TrainingRun {
     history_.columns = {"epoch"};
     for (const std::string& name : means_.names()) history_.columns.push_back(name);
     for (const std::string& name : validation_means_.names()) history_.columns.push_back("val_" + name);
+    if (rate_ && !history_.has("learning_rate")) history_.columns.push_back("learning_rate");
     history_.columns.push_back("seconds");
   }
 
@@ -220,8 +262,8 @@ class Training final : public TrainingRun {
       check_outputs_finite();
       means_.add(*last_program_, steps_->size(i));
       tell(&Callback::on_train_batch_end);
-      if (progress_.due())
-        progress_.show(epoch_, steps_->first(i) + steps_->size(i), seconds_since(begin), means_.names(), means_.means());
+      const Dim done = steps_->first(i) + steps_->size(i);
+      if (progress_.due()) progress_.show(epoch_, done, seconds_since(begin), means_.names(), means_.means());
     }
     return !interruption.came();
   }
@@ -240,14 +282,24 @@ class Training final : public TrainingRun {
 
   Program& run_one(Batches& batches, Dim index, const Samples& samples, std::string_view what) const {
     try {
-      return batches.run(index, samples);
+      return batches.run(index, samples, feeds_);
+    } catch (const LabelError& error) {
+      // Its row counts within the batch. A sample of several rows (the letters of a text) has them side by side.
+      const Dim rows = std::max<Dim>(1, error.labels()[0] / batches.size(index));
+      const Dim sample = samples.number(batches.first(index) + error.row() / rows);
+      failed(error.called(fmt::format("{} of the data set", sample)), batches, index, what);
     } catch (const RunError& error) {
-      run_error("{}\n    in epoch {}, {} batch {} of {} ({} samples)", error.what(), epoch_, what, index + 1,
-                batches.count(), batches.size(index));
+      failed(error, batches, index, what);
     }
   }
 
+  [[noreturn]] void failed(const RunError& error, const Batches& batches, Dim index, std::string_view what) const {
+    run_error("{}\n    in epoch {}, {} batch {} of {} ({} samples)", error.what(), epoch_, what, index + 1,
+              batches.count(), batches.size(index));
+  }
+
   void check_outputs_finite() {
+    if (bears_not_finite_) return;
     for (const std::string& name : means_.names())
       if (const double x = last_program_->scalar(name); !std::isfinite(x)) diverged(name, x);
     last_loss_ = last_program_->scalar(means_.names()[0]);
@@ -255,6 +307,7 @@ class Training final : public TrainingRun {
 
   /// What a step updates; a variable that nothing changes may hold an infinity on purpose.
   void check_variables_finite() const {
+    if (bears_not_finite_) return;
     for (const Graph::Update& update : graph_.updates()) {
       const std::string& name = graph_.node(update.variable.node).name;
       if (const auto x = first_not_finite(history_.variables.at(name)))
@@ -264,8 +317,8 @@ class Training final : public TrainingRun {
 
   [[noreturn]] void diverged(std::string_view what, double x) const {
     throw Diverged(fmt::format(
-        "{} is {} in epoch {}, step {} of {}: training has diverged (the last finite {} was {}); a smaller learning rate "
-        "or clipping the gradients may help",
+        "{} is {} in epoch {}, step {} of {}: training has diverged (the last finite {} was {}); a smaller learning "
+        "rate or clipping the gradients may help",
         what, number_text(x), epoch_, step_, steps_->count(), means_.names()[0],
         last_loss_ ? number_text(*last_loss_) : "none"));
   }
@@ -275,6 +328,7 @@ class Training final : public TrainingRun {
     for (const double mean : means_.means()) row.push_back(mean);
     if (judging_)
       for (const double mean : validation_means_.means()) row.push_back(mean);
+    if (row.size() + 2 == history_.columns.size()) row.push_back(last_program_->scalar(rate_name));
     row.push_back(seconds);
     history_.rows.push_back(std::move(row));
     progress_.end_epoch(history_);
@@ -299,6 +353,10 @@ class Training final : public TrainingRun {
   std::size_t begun_ = 0;             ///< how many of them
   std::vector<std::string> weights_;  ///< by name: what prediction reads
   const Program* last_program_ = nullptr;
+  bool bears_not_finite_ = false;
+  bool sets_rate_ = false;
+  mutable std::optional<Program> rate_;  ///< the learning rate as a program of its own
+  Feeds feeds_;
   std::optional<double> last_loss_;
   int epoch_ = 0;
   Dim step_ = 0;  ///< of the epoch

@@ -2,6 +2,7 @@
 #include "thalweg/lib/train/monitor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "thalweg/graph/fail.h"
@@ -37,8 +38,9 @@ void Monitor::begin(const TrainingRun& run) {
   larger_ = mode_ == MonitorMode::automatic ? larger_is_better(column_) : mode_ == MonitorMode::max;
 }
 
-bool Monitor::better(double value, double than) const {
-  return larger_ ? value - min_delta_ > than : value + min_delta_ < than;
+bool Monitor::better(double value, double than, double scale) const {
+  const double delta = std::isinf(than) ? 0 : min_delta_ * scale;
+  return larger_ ? value - delta > than : value + delta < than;
 }
 
 double Monitor::worst() const {

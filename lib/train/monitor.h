@@ -23,8 +23,8 @@ class THALWEG_API Monitor {
   const std::string& column() const { return column_; }
   /// In the last row.
   double value(const TrainingRun& run) const { return run.history().last(column_); }
-  /// Whether `value` beats `than` by more than min_delta; nan beats nothing.
-  bool better(double value, double than) const;
+  /// Whether `value` beats `than` by more than min_delta * scale; nan beats nothing.
+  bool better(double value, double than, double scale = 1) const;
   /// What every number beats: an infinity.
   double worst() const;
 

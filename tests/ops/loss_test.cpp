@@ -40,8 +40,11 @@ TEST(SparseCrossEntropy, LabelsOutOfRangeNameTheSample) {
     EXPECT_EQ(text, "sparse_cross_entropy: the label of sample 1 is " +
                         std::to_string(static_cast<std::int64_t>(label)) + ", must be in [0,3)");
   }
-  EXPECT_EQ(thrown<RunError>([] { label_out_of_range("sparse_cross_entropy", Shape{4, 5}, 13, 9, 3); }),
-            "sparse_cross_entropy: the label of sample [2,3] is 9, must be in [0,3)");
+  const LabelError error("sparse_cross_entropy", Shape{4, 5}, 13, 9, 3);
+  EXPECT_STREQ(error.what(), "sparse_cross_entropy: the label of sample [2,3] is 9, must be in [0,3)");
+  EXPECT_EQ(error.row(), 2);
+  EXPECT_STREQ(error.at({"net.cpp", 7}).called("60").what(),
+               "net.cpp:7: sparse_cross_entropy: the label of sample [60,3] is 9, must be in [0,3)");
 }
 
 TEST(SparseCrossEntropy, IsNeverNegativeAndStaysExactNearCertainty) {

@@ -215,9 +215,15 @@ TEST(Fit, DivergenceOfAVariableIsAnError) {
 TEST(Fit, LabelOutOfRangeSaysWhere) {
   Dataset data = spiral(20);
   data.labels.as<std::int32_t>()[18] = 3;
-  const std::string message =
-      run_error_of([&] { fit(mlp(16), data, {.epochs = 1, .shuffle = false, .verbose = 0}); });
-  EXPECT_CONTAINS(message, "in epoch 1, training batch 2 of 2 (4 samples)");
+  const auto message_of = [&](const FitOptions& options) {
+    return run_error_of([&] { fit(mlp(16), data, options); });
+  };
+  const std::string first = "sparse_cross_entropy: the label of sample 18 of the data set is 3, must be in [0,3)";
+  EXPECT_CONTAINS(message_of({.shuffle = false, .verbose = 0}),
+                  first + "\n    in epoch 1, training batch 2 of 2 (4 samples)");
+  EXPECT_CONTAINS(message_of({.shuffle = true, .seed = 5, .verbose = 0}), first);
+  EXPECT_CONTAINS(message_of({.validation = 0.25, .shuffle = true, .verbose = 0}),
+                  first + "\n    in epoch 1, validation batch 1 of 1 (5 samples)");
 }
 
 TEST(Fit, SaysWhichDataFits) {
