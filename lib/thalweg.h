@@ -49,6 +49,7 @@
 #include "thalweg/optim/adaptive.h"
 #include "thalweg/optim/adjust.h"
 #include "thalweg/optim/clip.h"
+#include "thalweg/optim/constraint.h"
 #include "thalweg/optim/layerwise.h"
 #include "thalweg/optim/minimize.h"
 #include "thalweg/optim/muon.h"

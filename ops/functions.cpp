@@ -142,6 +142,20 @@ constexpr OpDef erf_op{
     .eval = [](auto& e) { e.each([](auto x) { using std::erf; return erf(x); }); },
 };
 
+constexpr OpDef cos_op{
+    .name = "cos", .arity = 1, .fusion = Fusion::pointwise,
+    .infer = same_float,
+    .gradient = gradient_of([](const Vjp& v) { return v.dy() * -sin(v.x(0)); }),
+    .eval = [](auto& e) { e.each([](auto x) { using std::cos; return cos(x); }); },
+};
+
+constexpr OpDef sin_op{
+    .name = "sin", .arity = 1, .fusion = Fusion::pointwise,
+    .infer = same_float,
+    .gradient = gradient_of([](const Vjp& v) { return v.dy() * cos(v.x(0)); }),
+    .eval = [](auto& e) { e.each([](auto x) { using std::sin; return sin(x); }); },
+};
+
 constexpr OpDef clip_op{
     .name = "clip", .arity = 1,
     .attrs = {{.name = "low", .kind = AttrKind::real, .fallback = -std::numeric_limits<double>::infinity(),
@@ -181,14 +195,16 @@ Value exp(Operand x) { return make(exp_op, {std::move(x)}); }
 Value expm1(Operand x) { return make(expm1_op, {std::move(x)}); }
 Value log(Operand x) { return make(log_op, {std::move(x)}); }
 Value log1p(Operand x) { return make(log1p_op, {std::move(x)}); }
+Value cos(Operand x) { return make(cos_op, {std::move(x)}); }
+Value sin(Operand x) { return make(sin_op, {std::move(x)}); }
 Value erf(Operand x) { return make(erf_op, {std::move(x)}); }
 Value clip(Operand x, ClipOptions bounds) {
   return make(clip_op, {std::move(x)}, {{"low", bounds.low}, {"high", bounds.high}});
 }
 
 OpList function_ops() {
-  return {&abs_op,   &clip_op, &erf_op, &exp_op,  &expm1_op,  &floor_op, &is_finite_op, &log1p_op,
-          &log_op,   &neg_op,  &rsqrt_op, &sign_op, &sqrt_op, &square_op};
+  return {&abs_op,   &clip_op, &cos_op, &erf_op,  &exp_op,  &expm1_op, &floor_op, &is_finite_op, &log1p_op,
+          &log_op,   &neg_op,  &rsqrt_op, &sign_op, &sin_op, &sqrt_op, &square_op};
 }
 
 }  // namespace thalweg

@@ -2,6 +2,7 @@
 #include "thalweg/ops/inference.h"
 
 #include <algorithm>
+#include <map>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
@@ -34,6 +35,15 @@ std::span<const ValueId> reads(const Graph& graph, NodeId id) {
   return is_by_mode(graph, id) ? graph.operands(id).subspan(1, 1) : graph.operands(id);
 }
 
+/// The node that is read in the place of a variable: its average, where the graph keeps one.
+NodeId stand_in(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const std::string name = "average/" + node.name;
+  if (node.op->name != "variable" || !graph.has(name)) return id;
+  const Value average = graph.find(name);
+  return average.node().op->name == "variable" && average.type() == node.types[0] ? average.id().node : id;
+}
+
 std::vector<bool> live_nodes(const Graph& graph, const std::vector<Graph::Output>& outputs) {
   std::vector<bool> live(graph.size());
   for (const Graph::Output& output : outputs) live[output.value.node] = true;
@@ -49,6 +59,7 @@ Graph inference(const Graph& training, const std::vector<std::string>& outputs) 
   const std::vector<Graph::Output> kept = kept_outputs(training, outputs);
   const std::vector<bool> live = live_nodes(training, kept);
   Graph graph(training.name());
+  std::map<NodeId, ValueId> averages;             // by node of `training`
   std::vector<ValueId> place(training.size());  // where result 0 of each node stands in the new graph
   const auto moved = [&](ValueId id) {
     const ValueId first = place[id.node];
@@ -56,6 +67,13 @@ Graph inference(const Graph& training, const std::vector<std::string>& outputs) 
   };
   for (NodeId id = 0; id < training.size(); ++id) {
     if (!live[id]) continue;
+    if (const NodeId source = stand_in(training, id); source != id || averages.contains(id)) {
+      // Once, whoever reads it: the variable, or an output the average itself.
+      const auto [known, is_new] = averages.try_emplace(source);
+      if (is_new) known->second = graph.add_copy(training.node(source), {}).id();
+      place[id] = known->second;
+      continue;
+    }
     std::vector<ValueId> operands;
     for (const ValueId operand : reads(training, id)) operands.push_back(moved(operand));
     place[id] = is_by_mode(training, id) ? operands.front() : graph.add_copy(training.node(id), operands).id();

@@ -203,7 +203,9 @@ std::vector<double> initial_values(const Attrs& attrs, std::string_view name, co
   if (word == "constant") return std::vector<double>(count, attrs.real("value"));
   if (word == "values") return attrs.reals("values");
 
-  const Draws draws(attrs.integer("seed"), name);
+  // An average of a variable begins as the variable does.
+  constexpr std::string_view average = "average/";
+  const Draws draws(attrs.integer("seed"), name.starts_with(average) ? name.substr(average.size()) : name);
   std::vector<double> out(count);
   const auto fill = [&](auto draw) {
     for (std::size_t k = 0; k < count; ++k) out[k] = draw(k);

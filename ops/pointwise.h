@@ -75,6 +75,10 @@ THALWEG_API Value expm1(Operand x);
 THALWEG_API Value log(Operand x);
 /// log(1 + x), exact near 0; float.
 THALWEG_API Value log1p(Operand x);
+/// Cosine of x in radians; float.
+THALWEG_API Value cos(Operand x);
+/// Sine of x in radians; float.
+THALWEG_API Value sin(Operand x);
 /// The error function; float.
 THALWEG_API Value erf(Operand x);
 

@@ -258,6 +258,33 @@ constexpr OpDef by_mode_op{
     .simplify = [](const Rebuild& r) { return r.x[0]; },
 };
 
+constexpr OpDef note_op{
+    .name = "note", .arity = 1,
+    .attrs = {{.name = "about", .kind = AttrKind::text, .required = true,
+               .choices = "objective|horizon|horizon_epochs"},
+              {.name = "number", .kind = AttrKind::real}},
+    .fusion = Fusion::pointwise,
+    .infer = [](const Infer& i) -> std::vector<TensorType> { return {i.in[0]}; },
+    .gradient = gradient_of([](const Vjp& v) { return v.dy(); }),
+    .eval = [](auto& e) { e.out() = e.in(0); },
+    .simplify = [](const Rebuild& r) { return r.x[0]; },
+};
+
+constexpr OpDef check_op{
+    .name = "check", .arity = 2,
+    .attrs = {{.name = "message", .kind = AttrKind::text, .required = true}},
+    .infer = [](const Infer& i) -> std::vector<TensorType> {
+      if (i.in[1] != TensorType{DType::boolean, {}})
+        rule_error("the condition must be bool[], is {}", to_string(i.in[1]));
+      return {i.in[0]};
+    },
+    .gradient = gradient_of([](const Vjp& v) { return v.dy(); }, nullptr),
+    .eval = [](auto& e) {
+      if (value_of(e.in(1)[0]) == 0) run_error("{}", e.attrs.text("message"));
+      e.out() = e.in(0);
+    },
+};
+
 }  // namespace
 
 void need_representable(const std::vector<double>& values, DType dtype) {
@@ -313,10 +340,16 @@ Value cast(Operand x, DType dtype) {
   return make(cast_op, {std::move(x)}, {}, type);
 }
 Value stop_gradient(Operand x) { return make(stop_gradient_op, {std::move(x)}); }
+Value note(Operand x, std::string_view about, double number) {
+  return make(note_op, {std::move(x)}, {{"about", about}, {"number", number}});
+}
+Value check(Operand x, Operand condition, std::string message) {
+  return make(check_op, {std::move(x), std::move(condition)}, {{"message", std::move(message)}});
+}
 Value by_mode(Operand train, Operand infer) { return make(by_mode_op, {std::move(train), std::move(infer)}); }
 
 OpList source_ops() {
-  return {&by_mode_op, &cast_op, &constant_op, &input_op, &stop_gradient_op, &variable_op};
+  return {&by_mode_op, &cast_op, &check_op, &constant_op, &input_op, &note_op, &stop_gradient_op, &variable_op};
 }
 
 }  // namespace thalweg

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "thalweg/graph/graph.h"
@@ -44,6 +45,12 @@ THALWEG_API Value cast(Operand x, DType dtype);
 THALWEG_API Value stop_gradient(Operand x);
 /// `train` while training; `inference(g)` puts `infer` in its place. Equal types. The gradient goes to `train` only.
 THALWEG_API Value by_mode(Operand train, Operand infer);
+/// x, with a remark for those who read the graph; a compiler leaves it out. `objective`: minimize() minimizes x;
+/// `horizon` and `horizon_epochs`: the schedule x changes until that many steps or epochs, `number`. Any dtype.
+THALWEG_API Value note(Operand x, std::string_view about, double number = 0);
+/// x where `condition` (bool[]) is true; else the run ends with a RunError with that message, and no variable is
+/// updated. Any dtype. It happens only where something reads the result.
+THALWEG_API Value check(Operand x, Operand condition, std::string message);
 
 /// Throws RuleError for the first of the values that the dtype does not hold: for integers a fraction or what is out
 /// of range, for bool anything but 0 and 1, for floats a finite number that would become infinite.

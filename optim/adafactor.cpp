@@ -49,7 +49,8 @@ void Adafactor::check(SourceLoc loc) const {
   settings.above("clip_threshold", clip_threshold, 0);
   settings.at_least("weight_decay", weight_decay, 0);
   settings.keras_or_torch(convention);
-  settings.need(relative_step || convention == Convention::keras, "relative_step = false belongs to the convention keras");
+  settings.need(relative_step || convention == Convention::keras,
+                "relative_step = false belongs to the convention keras");
 }
 
 Value Adafactor::next(Value w, Value g, Slots& slots) const {

@@ -10,8 +10,8 @@
 
 namespace thalweg {
 
-/// LAMB (You et al. 2020): Adam's direction u = m/c1 / (√(v/c2) + epsilon), and w −= rate · ‖w‖/‖u‖ · u, where the ratio
-/// is 1 if a norm is 0:
+/// LAMB (You et al. 2020): Adam's direction u = m/c1 / (√(v/c2) + epsilon), and w −= rate · ‖w‖/‖u‖ · u, where the
+/// ratio is 1 if a norm is 0:
 ///
 ///     keras   w −= rate·decay·w before that, outside the ratio      epsilon 1e-7
 ///     optax   u += decay·w, inside the ratio, as in the paper       epsilon 1e-6

@@ -46,7 +46,8 @@ Value Slots::made_once(const std::string& name, const TensorType& type, double f
   if (graph_.has(name)) {
     const Value found = graph_.find(name);
     if (found.node().op->name != "variable" || found.type() != type)
-      graph_error(loc_, "optimizer '{}': the name of its slot '{}' is taken\n    {}", optimizer_, name, describe(found));
+      graph_error(loc_, "optimizer '{}': the name of its slot '{}' is taken\n    {}", optimizer_, name,
+                  describe(found));
     return found;
   }
   return variable(graph_, name, type, fill == 0 ? zeros() : filled(fill), {.trainable = false});
@@ -68,7 +69,12 @@ Value Slots::is_first() {
 
 Value Slots::average() {
   const Value w = at_hand("an average was asked for");
-  return made_once("average/" + w.node().name, w.type(), 0);
+  const std::string name = "average/" + w.node().name;
+  if (graph_.has(name)) return made_once(name, w.type(), 0);
+  Init first;
+  for (const Attr& attr : w.node().attrs)
+    if (attr.name != "trainable") first.attrs.push_back(attr);
+  return variable(graph_, name, w.type(), first, {.trainable = false});
 }
 
 Value Slots::begun(const Value& slot, const Value& first) { return select(is_first(), first, slot); }
@@ -101,7 +107,9 @@ Value Slots::base_rate(const Schedule& schedule) {
   });
   if (same != rates_.end()) return same->second;
   const Frame frame(graph_, {.origin = Origin::schedule});
-  const Value rate = schedule(step_);
+  Value rate = schedule(step_);
+  if (const auto& end = schedule.horizon())
+    rate = note(rate, end->in_epochs() ? "horizon_epochs" : "horizon", end->count());
   rates_.emplace_back(schedule, rate);
   if (!first_rate_) first_rate_ = rate;
   return rate;

@@ -32,7 +32,7 @@ class THALWEG_API Optimizer {
               std::is_invocable_r_v<Value, const R&, Value, Value, Slots&>))
   Optimizer(R rule) {  // NOLINT: `minimize(loss, Sgd{})`
     if constexpr (requires { std::string_view(rule.name); }) name_ = rule.name;
-    if constexpr (requires { Schedule(rule.rate); }) rate_ = rule.rate;
+    if constexpr (requires { std::optional<Schedule>(rule.rate); }) rate_ = rule.rate;
     if constexpr (requires(SourceLoc loc) { rule.check(loc); }) check_ = [rule](SourceLoc loc) { rule.check(loc); };
     if constexpr (requires(Value v, Slots& s) { rule.next(v, v, s); })
       next_ = [rule](Value w, Value dw, Slots& s) -> Value { return rule.next(std::move(w), std::move(dw), s); };
@@ -72,8 +72,8 @@ class THALWEG_API Slots {
   Value slot(std::string_view name, double fill = 0);
   /// The same of another type, for rules that keep less than a number for each element.
   Value slot(std::string_view name, const TensorType& type, double fill = 0);
-  /// The variable `average/<variable>`, of the type of the variable at hand, first 0. inference() reads it in the place
-  /// of that variable.
+  /// The variable `average/<variable>`, of the type of the variable at hand and first equal to it. inference() reads it
+  /// in the place of that variable.
   Value average();
   /// `first` (of the slot's type, or a scalar of its dtype) at the first update, and the slot afterwards.
   Value begun(const Value& slot, const Value& first);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -32,5 +33,16 @@ THALWEG_API Regularizer l1(double lambda, SourceLoc loc = SourceLoc::current());
 THALWEG_API Regularizer l2(double lambda, SourceLoc loc = SourceLoc::current());
 /// lambda1 · Σ|w| + lambda2 · Σw² (Keras' L1L2). Error: a lambda not finite or below 0.
 THALWEG_API Regularizer l1_l2(double lambda1, double lambda2, SourceLoc loc = SourceLoc::current());
+
+/// Whose inner products `orthogonal` keeps small.
+enum class Between : std::uint8_t { rows, columns };
+/// lambda · Σ_{i≠j} |⟨u_i, u_j⟩| / (n·(n−1)), over the n rows (or columns) of a matrix, each divided by its norm
+/// (Keras' OrthogonalRegularizer); 0 for a single one. Errors: lambda not finite or below 0; at the variable's line:
+/// another rank than 2.
+THALWEG_API Regularizer orthogonal(double lambda = 0.01, Between between = Between::rows,
+                                   SourceLoc loc = SourceLoc::current());
+/// A penalty on what a layer gives, [N, ..], divided by the number N of samples, as Keras' activity_regularizer: add it
+/// to the loss. With l1 or l2 it is a mean over samples. Errors: an empty x or one without an axis, an empty penalty.
+THALWEG_API Value activity(const Value& x, const Regularizer& penalty, SourceLoc loc = SourceLoc::current());
 
 }  // namespace thalweg

@@ -9,8 +9,8 @@
 
 namespace thalweg {
 
-/// Lion (Chen et al. 2023): w −= rate·decay·w, then w −= rate·sign(beta1·m + (1−beta1)·g), then m = beta2·m + (1−beta2)·g.
-/// The sign of 0 is 0. Keras, MLX and optax agree.
+/// Lion (Chen et al. 2023): w −= rate·decay·w, then w −= rate·sign(beta1·m + (1−beta1)·g), then
+/// m = beta2·m + (1−beta2)·g. The sign of 0 is 0. Keras, MLX and optax agree.
 struct THALWEG_API Lion {
   static constexpr std::string_view name = "lion";
 

@@ -242,6 +242,8 @@ void source_rows(Rows& rows) {
     not_differentiable(rows.add("cast", {i32(5)}, {whole(-3, 400)}, {}, type));
   not_differentiable(rows.add("cast", {boolean(5)}, {truth()}, {}, f32(5)));
   not_differentiable(rows.add("stop_gradient", {f32(2, 3)}, {usual}));
+  rows.add("note", {f32(2, 3)}, {usual}, {Attr("about", "objective")});
+  rows.add("check", {f32(2, 3), boolean()}, {usual, whole(1, 1)}, {Attr("message", "not so")});
   rows.add("by_mode", {f32(2, 3), f32(2, 3)}, {usual}).zero_gradients = {1};
 }
 
@@ -292,6 +294,8 @@ void function_rows(Rows& rows) {
   rows.unary("log", positive);
   rows.unary("log1p", real(-0.7, 3));
   rows.unary("erf", usual);
+  rows.unary("cos", usual);
+  rows.unary("sin", usual);
   half_flat(rows, "clip", real(-0.4, 0.4), real(-2, 2, {-0.5, 1}), {Attr("low", -0.5), Attr("high", 1.0)});
   half_flat(rows, "clip", real(1, 2), real(-2, 2, {0.25}), {Attr("low", 0.25)});
   half_flat(rows, "clip", real(-2, 0), real(-2, 2, {0.25}), {Attr("high", 0.25)});

@@ -124,7 +124,17 @@ std::unique_ptr<Kernel> one_hot_of(const KernelRequest& request) {
   });
 }
 
+std::unique_ptr<Kernel> check_kernel(const KernelRequest& request) {
+  const std::size_t bytes = request.in[0].bytes();
+  const std::string message = request.node.attrs.text("message");
+  return kernel_of("check", 0, [=](const void* const* in, void* const* out, void*) {
+    if (*input<std::uint8_t>(in, 1) == 0) run_error("{}", message);
+    std::memcpy(out[0], in[0], bytes);
+  });
+}
+
 constexpr NamedMaker makers[] = {
+    {"check", check_kernel},
     {"gather",
      [](const KernelRequest& r) {
        return for_index(r.in[1].dtype, [&](auto index) { return gather_of<decltype(index)>(r); });

@@ -29,7 +29,7 @@ std::span<const NamedMaker> row_makers();       ///< softmax and the cross entro
 std::span<const NamedMaker> norm_makers();
 std::span<const NamedMaker> reduction_makers();
 std::span<const NamedMaker> movement_makers();
-std::span<const NamedMaker> index_makers();     ///< gather, scatter_add, one_hot
+std::span<const NamedMaker> index_makers();     ///< gather, scatter_add, one_hot, check
 std::span<const NamedMaker> random_makers();
 
 /// A kernel from a function `(in, out, scratch)`.

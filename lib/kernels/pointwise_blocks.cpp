@@ -130,6 +130,10 @@ BlockFunction any_number(std::string_view op) {
     if constexpr (whole_number<T>) return x;
     else return std::floor(x);
   });
+  if (op == "cos")
+    return one<T, T>([](T x, const double*) { return static_cast<T>(std::cos(static_cast<double>(x))); });
+  if (op == "sin")
+    return one<T, T>([](T x, const double*) { return static_cast<T>(std::sin(static_cast<double>(x))); });
   if (op == "clip") return one<T, T>([](T x, const double* p) {
     const auto value = static_cast<double>(x);
     return value < p[0] ? static_cast<T>(p[0]) : value > p[1] ? static_cast<T>(p[1]) : x;
@@ -302,7 +306,7 @@ PointwiseBlock pointwise_block(const Node& node, std::span<const DType> in, DTyp
   const DType cell = cell_of(in.back());
   if (op == "cast")
     return {for_cell(cell, [&](auto example) { return cast_from<decltype(example)>(out); })};
-  if (is_one_of(op, {"broadcast", "stop_gradient", "by_mode"}))
+  if (is_one_of(op, {"broadcast", "stop_gradient", "by_mode", "note"}))
     return {for_cell(cell, [](auto example) -> BlockFunction { return copy<decltype(example)>; })};
   if (op == "select" && in.size() == 3)
     return {for_cell(cell, [](auto example) -> BlockFunction { return choose<decltype(example)>; })};

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/train/accumulation.h"
 #include "thalweg/lib/train/batches.h"
 #include "thalweg/lib/train/early_stopping.h"
 #include "thalweg/lib/train/interruption.h"
@@ -31,15 +33,28 @@ double seconds_since(Clock::time_point begin) {
 class Means {
  public:
   explicit Means(std::vector<std::string> names)
-      : names_(std::move(names)), sums_(names_.size()), means_(names_.size()) {}
+      : names_(std::move(names)), sums_(names_.size()), marked_(names_.size()), means_(names_.size()) {}
   void reset() {
     std::fill(sums_.begin(), sums_.end(), 0.0);
     samples_ = 0;
   }
   void add(const Program& program, Dim samples) {
-    for (std::size_t i = 0; i < names_.size(); ++i)
-      sums_[i] += program.scalar(names_[i]) * static_cast<double>(samples);
+    add_late(program, samples);
     samples_ += samples;
+  }
+  /// More outputs of samples that were added.
+  void add_late(const Program& program, Dim samples) {
+    for (std::size_t i = 0; i < names_.size(); ++i)
+      if (program.has_output(names_[i])) sums_[i] += program.scalar(names_[i]) * static_cast<double>(samples);
+  }
+  /// Begins what take_back() forgets.
+  void mark() {
+    std::copy(sums_.begin(), sums_.end(), marked_.begin());
+    marked_samples_ = samples_;
+  }
+  void take_back() {
+    std::copy(marked_.begin(), marked_.end(), sums_.begin());
+    samples_ = marked_samples_;
   }
   const std::vector<std::string>& names() const { return names_; }
   const std::vector<double>& means() {
@@ -49,9 +64,9 @@ class Means {
 
  private:
   std::vector<std::string> names_;
-  std::vector<double> sums_;
+  std::vector<double> sums_, marked_;
   std::vector<double> means_;
-  Dim samples_ = 0;
+  Dim samples_ = 0, marked_samples_ = 0;
 };
 
 /// The first number of the tensor that is nan or infinite.
@@ -73,6 +88,24 @@ std::optional<double> first_not_finite(const Tensor& tensor) {
 /// `nan` without the sign that the processor happens to give it.
 std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
 
+/// How many samples are learned from.
+Dim learned(const Dataset& train, const FitOptions& options) {
+  const auto& fraction = options.validation.fraction();
+  return fraction ? validation_begin(train.size(), *fraction) : train.size();
+}
+
+/// Samples a step.
+Dim batch_asked(const Graph& graph, Dim learned, const FitOptions& options) {
+  if (options.batch == full_batch) return learned;
+  return options.batch == 0 ? batch_of(graph) : options.batch;
+}
+
+/// The graph for what is computed at once.
+Graph computed_at_once(const Graph& graph, Dim batch, const FitOptions& options) {
+  if (options.micro_batch > 0) return with_batch(graph, std::min(options.micro_batch, batch));
+  return options.batch == 0 ? graph.clone() : with_batch(graph, batch);
+}
+
 /// One training run.
 class Training final : public TrainingRun {
  public:
@@ -80,13 +113,15 @@ class Training final : public TrainingRun {
       : options_(options),
         loc_(loc),
         train_(train),
-        graph_(options.batch == 0 ? graph.clone() : with_batch(graph, options.batch)),
+        learning_(learned(train, options)),
+        batch_(batch_asked(graph, learning_, options)),
+        graph_(computed_at_once(graph, batch_, options)),
         binding_(bind_inputs(graph_, train, options.input, options.label)),
-        learning_(train.size()),
         means_(scalar_outputs(graph_)),
         validation_means_(std::vector<std::string>{}),
         progress_(options.verbose, options.epochs, train.size()) {
     check_options();
+    if (options_.micro_batch > 0 && !options_.ghost_batches) check_separable(graph);
     if (options_.patience)
       callbacks_.emplace_back(EarlyStopping({.monitor = options_.monitor, .min_delta = options_.min_delta,
                                              .patience = *options_.patience, .restore_best_weights = true}, loc_));
@@ -128,7 +163,7 @@ class Training final : public TrainingRun {
   }
   int epochs() const override { return options_.epochs; }
   int epoch() const override { return epoch_; }
-  Dim steps() const override { return steps_->count(); }
+  Dim steps() const override { return (steps_->count() + micro_batches_ - 1) / micro_batches_; }
   Dim step() const override { return step_; }
   double rate() const override { return rate_with(feeds_.rate_scale); }
   void set_rate(double rate) override {
@@ -144,6 +179,8 @@ class Training final : public TrainingRun {
 
  private:
   void train() {
+    set_counters();
+    warn_of_horizons();
     const Interruption interruption;
     const Clock::time_point begin = Clock::now();
     while (epoch_ < options_.epochs && !stopping_) {
@@ -181,6 +218,11 @@ class Training final : public TrainingRun {
 
   void check_options() const {
     if (options_.epochs < 1) throw RunError(fmt::format("epochs is {}, must be at least 1", options_.epochs), loc_);
+    const Dim micro = options_.micro_batch;
+    if (micro < 0) throw RunError(fmt::format("micro_batch is {}, must be 0 or more", micro), loc_);
+    if (micro > 0 && batch_ < learning_ && batch_ % micro != 0 && micro < batch_)
+      throw RunError(fmt::format("a batch of {} samples cannot be cut into micro-batches of {}: it must be a multiple",
+                                 batch_, micro), loc_);
     if (means_.names().empty())
       run_error("graph '{}' has no scalar output: name the loss by `g.output(\"loss\", loss)`", graph_.name());
     if (graph_.updates().empty())
@@ -214,8 +256,7 @@ class Training final : public TrainingRun {
   }
 
   void place_validation() {
-    if (const auto& fraction = options_.validation.fraction()) {
-      learning_ = validation_begin(train_.size(), *fraction);
+    if (options_.validation.fraction()) {
       judging_ = {&train_, learning_, train_.size(), {}};
     } else if (const auto& data = options_.validation.data()) {
       bind_inputs(graph_, *data, binding_.input, binding_.label);
@@ -230,8 +271,16 @@ class Training final : public TrainingRun {
     CompileOptions compiling = options_.compile;
     compiling.variables = options_.variables.value_or(Variables());
     history_.variables = compiling.variables;
-    steps_.emplace(graph_, learning_, binding_, compiling);
     if (sets_rate_) rate_.emplace(compile(inference(graph_, {rate_name}), compiling));
+    if (options_.micro_batch > 0) {
+      const Accumulation parts = accumulation(graph_);
+      steps_.emplace(parts.gather, learning_, binding_, compiling);
+      apply_.emplace(compile(parts.apply, compiling));
+      const Dim micro = batch_of(graph_);
+      micro_batches_ = (std::min(batch_, learning_) + micro - 1) / micro;
+    } else {
+      steps_.emplace(graph_, learning_, binding_, compiling);
+    }
     if (!judging_) return;
     const Graph predicting = inference(graph_, means_.names());
     checks_.emplace(predicting, judging_->end - judging_->begin, binding_, compiling);
@@ -254,18 +303,93 @@ class Training final : public TrainingRun {
     means_.reset();
     step_ = 0;
     tell(&Callback::on_epoch_begin);
-    for (Dim i = 0; i < steps_->count() && !stopping_; ++i) {
+    Dim skipped = 0;
+    for (Dim i = 0; i < steps() && !stopping_; ++i) {
       if (interruption.came()) return false;
       step_ = i + 1;
       tell(&Callback::on_train_batch_begin);
-      last_program_ = &run_one(*steps_, i, samples, "training");
-      check_outputs_finite();
-      means_.add(*last_program_, steps_->size(i));
+      means_.mark();
+      const Dim done = run_step(i, samples);
+      if (was_skipped()) {
+        means_.take_back();
+        ++skipped;
+      } else if (not_finite_ && !bears_not_finite_) {
+        diverged(not_finite_->first, not_finite_->second);
+      }
       tell(&Callback::on_train_batch_end);
-      const Dim done = steps_->first(i) + steps_->size(i);
-      if (progress_.due()) progress_.show(epoch_, done, seconds_since(begin), means_.names(), means_.means());
+      if (progress_.due() && skipped < step_)
+        progress_.show(epoch_, done, seconds_since(begin), means_.names(), means_.means());
     }
+    tell_of_skipped(skipped);
     return !interruption.came();
+  }
+
+  /// Runs a step, in one or in micro-batches; how many samples of the epoch are done then.
+  Dim run_step(Dim index, const Samples& samples) {
+    const Dim first = index * micro_batches_, end = std::min(first + micro_batches_, steps_->count());
+    not_finite_.reset();
+    for (Dim k = first; k < end; ++k) {
+      last_program_ = &run_one(*steps_, k, samples, "training");
+      look_at_outputs(*last_program_);
+      means_.add(*last_program_, steps_->size(k));
+    }
+    const Dim done = steps_->first(end - 1) + steps_->size(end - 1);
+    if (!apply_) return done;
+    if (sets_rate_) apply_->input<double>(Feeds::rate_scale_name)[0] = feeds_.rate_scale;
+    try {
+      apply_->run();
+    } catch (const RunError& error) {
+      run_error("{}\n    in epoch {}, step {} of {}", error.what(), epoch_, step_, steps());
+    }
+    look_at_outputs(*apply_);
+    means_.add_late(*apply_, done - steps_->first(first));
+    return done;
+  }
+
+  /// What the graph's schedules and its policy for steps that are not finite count by.
+  void set_counters() {
+    const Variables& all = history_.variables;
+    if (all.has("steps_per_epoch")) all.at("steps_per_epoch").as<std::int64_t>()[0] = steps();
+    if (!all.has("skipped_steps")) return;
+    skipped_ = all.at("skipped_steps");
+    skipped_before_ = skipped_->as<std::int64_t>()[0];
+  }
+
+  /// Whether the step that just ran updated nothing because it was not finite (NonFinite::skip).
+  bool was_skipped() {
+    if (!skipped_) return false;
+    const std::int64_t now = skipped_->as<std::int64_t>()[0];
+    return std::exchange(skipped_before_, now) != now;
+  }
+
+  void tell_of_skipped(Dim skipped) {
+    if (skipped == 0) return;
+    if (skipped == step_)
+      throw Diverged(fmt::format("all {} steps of epoch {} were skipped, their loss or gradients were not finite: "
+                                 "training has diverged; a smaller learning rate may help", skipped, epoch_));
+    warn(fmt::format("{} of {} steps of epoch {} were skipped: their loss or gradients were not finite", skipped, step_,
+                     epoch_));
+  }
+
+  void warn(std::string text) {
+    progress_.say(text);
+    history_.warnings.push_back(std::move(text));
+  }
+
+  /// A schedule that is made for a longer training never gets to where it should end.
+  void warn_of_horizons() {
+    const std::string counter = "step";
+    const double behind = history_.variables.has(counter) ? history_.variables.at(counter).numbers().at(0) : 0;
+    const double last = behind + static_cast<double>(options_.epochs - epoch_) * static_cast<double>(steps());
+    for (NodeId id = 0; id < graph_.size(); ++id) {
+      const Node& node = graph_.node(id);
+      if (node.op->name != "note" || !node.attrs.text("about").starts_with("horizon")) continue;
+      const bool in_epochs = node.attrs.text("about") == "horizon_epochs";
+      const double asked = node.attrs.real("number"), end = in_epochs ? last / static_cast<double>(steps()) : last;
+      if (asked <= end) continue;
+      warn(fmt::format("{}: the schedule changes until {} {}, and this training ends at {}: it stops short of the "
+                       "schedule's end", to_string(node.loc), in_epochs ? "epoch" : "step", asked, end));
+    }
   }
 
   bool validate(const Interruption& interruption) {
@@ -298,11 +422,14 @@ class Training final : public TrainingRun {
               batches.count(), batches.size(index));
   }
 
-  void check_outputs_finite() {
-    if (bears_not_finite_) return;
-    for (const std::string& name : means_.names())
-      if (const double x = last_program_->scalar(name); !std::isfinite(x)) diverged(name, x);
-    last_loss_ = last_program_->scalar(means_.names()[0]);
+  void look_at_outputs(const Program& program) {
+    for (const std::string& name : means_.names()) {
+      if (!program.has_output(name)) continue;
+      const double x = program.scalar(name);
+      if (!std::isfinite(x) && !not_finite_) not_finite_ = {name, x};
+    }
+    const std::string& loss = means_.names()[0];
+    if (!not_finite_ && program.has_output(loss)) last_loss_ = program.scalar(loss);
   }
 
   /// What a step updates; a variable that nothing changes may hold an infinity on purpose.
@@ -319,7 +446,7 @@ class Training final : public TrainingRun {
     throw Diverged(fmt::format(
         "{} is {} in epoch {}, step {} of {}: training has diverged (the last finite {} was {}); a smaller learning "
         "rate or clipping the gradients may help",
-        what, number_text(x), epoch_, step_, steps_->count(), means_.names()[0],
+        what, number_text(x), epoch_, step_, steps(), means_.names()[0],
         last_loss_ ? number_text(*last_loss_) : "none"));
   }
 
@@ -337,13 +464,19 @@ class Training final : public TrainingRun {
   const FitOptions& options_;
   SourceLoc loc_;
   const Dataset& train_;
+  Dim learning_;  ///< how many samples are learned from
+  Dim batch_;     ///< samples a step
   Graph graph_;
   Binding binding_;
-  Dim learning_;  ///< how many samples are learned from
   std::optional<Samples> judging_;
   std::vector<std::uint32_t> order_;
   std::vector<std::uint64_t> keys_;
-  std::optional<Batches> steps_;
+  std::optional<Batches> steps_;  ///< whole steps, or their micro-batches
+  std::optional<Program> apply_;  ///< what comes after the micro-batches of a step
+  Dim micro_batches_ = 1;         ///< of a step
+  std::optional<Tensor> skipped_;
+  std::int64_t skipped_before_ = 0;
+  std::optional<std::pair<std::string, double>> not_finite_;  ///< of the step's outputs, the first
   std::optional<Batches> checks_;
   Means means_;
   Means validation_means_;

@@ -37,10 +37,23 @@ inline constexpr int verbose_silent = 0;
 inline constexpr int verbose_bar = 1;
 inline constexpr int verbose_lines = 2;
 
+/// Every sample in one step: an epoch is one update.
+inline constexpr Dim full_batch = -1;
+
 struct FitOptions {
   int epochs = 1;
-  /// Samples a step; 0: as many as the graph's inputs say. The last step of an epoch takes what is left.
+  /// Samples a step: 1 is an update for each sample, `full_batch` one for all of them; 0: as many as the graph's inputs
+  /// say. The last step of an epoch takes what is left, and the mean of that.
   Dim batch = 0;
+  /// Samples that are computed at once, if a step's batch needs more memory than there is: gradients are summed up over
+  /// micro-batches, each weighed by what it holds, and the update is that of the whole batch, up to the rounding of
+  /// sums. 0: all of a step's. `batch` must be a multiple of it, or full_batch. Outputs that read no gradient are those
+  /// of the micro-batches, and the others the step's. A GraphError names what would make the result differ from the
+  /// whole batch's (batch norm, a loss that is a sum); dropout draws other masks than for the whole batch.
+  Dim micro_batch = 0;
+  /// Lets what mixes samples, such as batch norm, see micro-batches only (ghost batch normalization, Hoffer et al.
+  /// 2017): the result is not that of the whole batch.
+  bool ghost_batches = false;
   Validation validation = {};
   bool shuffle = true;      ///< anew for each epoch, by `permutation(N, seed, epoch)`
   std::uint64_t seed = 0;

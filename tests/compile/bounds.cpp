@@ -31,7 +31,8 @@ double unit(DType dtype) {
 bool is_exact(const Node& node) {
   static const std::set<std::string_view> exact = {"reduce_max", "max", "min", "select", "compare", "relu", "neg", "abs",
                                                    "clip", "max_pool", "max_pool_backward", "max_pool_pick", "gather",
-                                                   "one_hot", "argmax", "by_mode", "stop_gradient", "broadcast", "reshape"};
+                                                   "one_hot", "argmax", "by_mode", "stop_gradient", "broadcast", "reshape",
+                                                   "note", "check"};
   return node.op->fusion == Fusion::movement || node.op->fusion == Fusion::source || exact.contains(node.op->name);
 }
 

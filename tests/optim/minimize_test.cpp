@@ -8,6 +8,9 @@
 #include "thalweg/graph/print.h"
 #include "thalweg/optim/adam.h"
 #include "thalweg/optim/sgd.h"
+#include "thalweg/optim/sign.h"
+#include "thalweg/ops/inference.h"
+#include "thalweg/ops/matmul.h"
 #include "trajectory.h"
 
 namespace thalweg {
@@ -144,6 +147,197 @@ TEST(Minimize, ConvergesOnAQuadratic) {
   }
 }
 
+// ---- groups, decay, averages, constraints, and their order
+
+TEST(Minimize, DecaysWeightsOfAnyRuleDecoupled) {
+  testing::expect_trajectory("sgd_weight_decay_keras", Sgd{.rate = 0.1, .momentum = 0.9}, 1e-12, {.weight_decay = 0.01});
+  testing::expect_trajectory("adamw_keras", Adam{.rate = 0.01}, 1e-12, {.weight_decay = 0.004});
+  testing::expect_trajectory("adamw_keras_lrsched", Adam{.rate = testing::stepped_rate()}, 1e-12,
+                             {.weight_decay = 0.004});
+  testing::expect_trajectory("lion_wd", Lion{.rate = 0.01}, 1e-12, {.weight_decay = 0.1});
+}
+
+/// Two variables whose gradients are 1, each element.
+struct Pair {
+  Graph graph{"pair"};
+  Value kernel = variable(graph, "dense/kernel", f64(1, 1), filled(1));
+  Value bias = variable(graph, "dense/bias", f64(1), filled(1));
+  Value loss = sum(kernel) + sum(bias);
+
+  /// The two after so many steps.
+  std::vector<double> after(int steps) const {
+    Interpreter run(graph);
+    for (int i = 0; i < steps; ++i) run.step();
+    return {run.variable("dense/kernel")[0], run.variable("dense/bias")[0]};
+  }
+};
+
+void expect_pair(const MinimizeOptions& options, int steps, std::vector<double> want, const Optimizer& optimizer) {
+  Pair p;
+  minimize(p.loss, optimizer, options);
+  const std::vector<double> got = p.after(steps);
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_PRED3(near, got[i], want[i], 1e-12) << i;
+}
+
+TEST(Minimize, TreatsGroupsOnTheirOwn) {
+  const Sgd sgd{.rate = 0.1};
+  expect_pair({.groups = {{.of = named("bias"), .rate = 0.5}}}, 2, {0.8, 0.9}, sgd);
+  expect_pair({.groups = {{.of = named("bias"), .frozen = true}}}, 2, {0.8, 1}, sgd);
+  expect_pair({.weight_decay = 0.5, .groups = {{.of = named("bias"), .decay = false}}}, 1, {0.85, 0.9}, sgd);
+  expect_pair({.weight_decay = 0.5, .groups = {{.of = named("bias"), .rate = 2}}}, 1, {0.85, 0.7}, sgd);
+  // The first that fits counts.
+  expect_pair({.groups = {{.of = named("kernel"), .rate = 0.5}, {.of = named("dense"), .rate = 2}}}, 1, {0.95, 0.8},
+              sgd);
+  expect_pair({.groups = {{.of = named("bias"), .penalty = l2(0.5)}}}, 1, {0.9, 0.8}, sgd);
+  expect_pair({.groups = {{.of = named("bias"), .optimizer = Sgd{.rate = 0.3}}}}, 1, {0.9, 0.7}, sgd);
+  // A rule's own decay, and rates in sums that variables share.
+  expect_pair({.groups = {{.of = named("bias"), .rate = 0.5, .decay = false}}}, 1,
+              {1 - 0.1 * 0.5 - 0.1, 1 - 0.05}, AdamW{.rate = 0.1, .epsilon = 1e-14, .weight_decay = 0.5});
+}
+
+TEST(Minimize, KeepsSlotsOfSeveralOptimizersApart) {
+  Pair p;
+  minimize(p.loss, Nadam{.rate = 0.1, .beta1 = 0.5},
+           {.groups = {{.of = named("bias"), .optimizer = Nadam{.rate = 0.1, .beta1 = 0.9}}}});
+  EXPECT_TRUE(p.graph.has("nadam/mu_product"));
+  EXPECT_TRUE(p.graph.has("nadam_1/mu_product"));
+  EXPECT_TRUE(p.graph.has("nadam_1/m/dense/bias"));
+
+  Pair apart;
+  minimize(apart.loss, Nadam{.rate = 0.1, .beta1 = 0.5}, {.variables = {apart.kernel}});
+  minimize(apart.loss, Nadam{.rate = 0.1, .beta1 = 0.9}, {.variables = {apart.bias}});
+  EXPECT_TRUE(apart.graph.has("nadam_1/mu_product"));
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(p.after(3)[i], apart.after(3)[i]);
+}
+
+TEST(Minimize, AveragesWeightsAsTheReference) {
+  const auto& v = testing::vectors("weight_averaging");
+  const auto expect = [&](const std::string& key, const Schedule& average) {
+    testing::Prescribed p;
+    minimize(p.loss, Sgd{.rate = 0.1}, {.average = average});
+    const auto& meta = testing::vectors("meta");
+    testing::run_updates(p.graph, Shape{3}, meta.at("param_w0"), meta.at("grads"),
+                         [&](const Interpreter& run, std::size_t i) {
+      testing::expect_numbers(run.variable("w").data, testing::numbers(v.at("weights").at(i)), 1e-12);
+      testing::expect_numbers(run.variable("average/w").data, testing::numbers(v.at(key).at(i)), 1e-12);
+    });
+  };
+  expect("keras_ema_0.9", ema(0.9));
+  expect("torch_swa_equal", equal_average());
+}
+
+TEST(Minimize, PredictsFromAverages) {
+  Graph g("averaged");
+  const Value x = input(g, "x", f64(1, 2));
+  const Value w = variable(g, "w", f64(2, 1), glorot_uniform());
+  const Value y = matmul(x, w);
+  g.output("y", y);
+  minimize(sum(y), Sgd{.rate = 0.1}, {.average = ema(0.9)});
+  const Graph predicting = inference(g, {"y"});
+  ASSERT_EQ(predicting.variables().size(), 1u);
+  EXPECT_EQ(predicting.node(predicting.variables()[0]).name, "average/w");
+  // Before the first update an average is what the variable is.
+  EXPECT_EQ(Interpreter(predicting).variable("average/w").data, Interpreter(g).variable("w").data);
+}
+
+TEST(Minimize, ConstrainsWhatTheRuleGives) {
+  expect_pair({.constraint = [](const Value& w) { return max(w, 0.95); }}, 1, {0.95, 0.9}, Sgd{.rate = 0.1});
+  expect_pair({.constraint = [](const Value& w) { return max(w, 0.95); }, .constrain = named("bias")}, 1, {0.9, 0.95},
+              Sgd{.rate = 0.1});
+  const Constraint higher = [](const Value& w) { return max(w, 0.97); };
+  expect_pair({.groups = {{.of = named("bias"), .constraint = higher}}}, 1, {0.9, 0.97}, Sgd{.rate = 0.1});
+}
+
+TEST(Minimize, DoesEverythingInItsOrder) {
+  // Of w = 2: gradient 1 + 4 of the penalty, clipped to 1: penalties are clipped; w − 0.1·0.5·2 of the decay, which is
+  // not; − 0.1·1; the average takes that; and the constraint comes last.
+  Graph g("order");
+  const Value w = variable(g, "w", f64(1, 1), filled(2));
+  const Minimized m = minimize(sum(w), Sgd{.rate = 0.1},
+                               {.penalty = l2(1), .clip = by_value(1), .weight_decay = 0.5,
+                                .non_finite = NonFinite::skip, .average = equal_average(),
+                                .constraint = [](const Value& v) { return min(v, 1.75); }});
+  EXPECT_EQ(m.order, (std::vector<std::string>{"loss", "penalty", "gradients", "finite: skip", "clip", "decay", "sgd",
+                                               "average", "constraint", "step + 1"}));
+  Interpreter run(g);
+  run.step();
+  EXPECT_PRED3(near, run.variable("average/w")[0], 2 - 0.1 - 0.1, 1e-15);
+  EXPECT_EQ(run.variable("w")[0], 1.75);
+  // The dump says so in the same order, by what each node is part of.
+  std::vector<std::string> seen;
+  for (NodeId id = 0; id < g.size(); ++id) {
+    const Node& node = g.node(id);
+    const std::string part = node.origin == Origin::backward ? "gradients" : node.scope;
+    if (part.empty() || node.op->fusion == Fusion::source) continue;
+    if (seen.empty() || seen.back() != part) seen.push_back(part);
+  }
+  EXPECT_EQ(seen, (std::vector<std::string>{"penalty", "gradients", "finite", "clip", "sgd", "average", "constraint",
+                                            "sgd", "finite"}))
+      << print(g);
+}
+
+// ---- steps that are not finite
+
+/// Σ w·g with running statistics beside it.
+struct Guarded {
+  testing::Prescribed p;
+  explicit Guarded(NonFinite policy) {
+    const Value seen = variable(p.graph, "seen", f64(3), zeros(), {.trainable = false});
+    p.graph.update(seen, seen + p.g);
+    minimize(p.loss, Adam{}, {.clip = by_global_norm(1), .non_finite = policy});
+  }
+};
+
+TEST(Minimize, SkipsStepsThatAreNotFinite) {
+  const Guarded guarded(NonFinite::skip);
+  Interpreter run(guarded.p.graph);
+  const auto step = [&](double g) {
+    run.set("g", {Shape{3}, std::vector<double>{1, g, 2}});
+    run.step();
+  };
+  step(3);
+  const auto w = run.variable("w").data, m = run.variable("adam/m/w").data, seen = run.variable("seen").data;
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) step(bad);
+  EXPECT_EQ(run.variable("w").data, w);
+  EXPECT_EQ(run.variable("adam/m/w").data, m);
+  EXPECT_EQ(run.variable("seen").data, seen) << "what the forward pass keeps is not updated either";
+  EXPECT_EQ(run.variable("step")[0], 1);
+  EXPECT_EQ(run.variable("skipped_steps")[0], 3);
+  step(3);
+  EXPECT_NE(run.variable("w").data, w);
+  EXPECT_EQ(run.variable("step")[0], 2);
+  EXPECT_EQ(run.variable("skipped_steps")[0], 3);
+}
+
+TEST(Minimize, FailsAtStepsThatAreNotFinite) {
+  const Guarded guarded(NonFinite::fail);
+  Interpreter run(guarded.p.graph);
+  run.set("g", {Shape{3}, std::vector<double>{1, 2, 3}});
+  run.step();
+  const auto w = run.variable("w").data;
+  run.set("w", {Shape{3}, std::vector<double>{0, 0, 0}});
+  run.set("g", {Shape{3}, std::vector<double>{1, HUGE_VAL, 3}});
+  try {
+    run.step();
+    FAIL();
+  } catch (const RunError& error) {
+    // 0 · ∞ in the loss is NaN, and comes first.
+    EXPECT_NE(std::string(error.what()).find("the loss is not finite"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(run.variable("w").data, (std::vector<double>{0, 0, 0}));
+  EXPECT_EQ(run.variable("step")[0], 1);
+
+  Graph g("gradient");
+  const Value v = variable(g, "v", f64(), zeros());
+  minimize(sqrt(v), Sgd{}, {.non_finite = NonFinite::fail});  // finite at 0, its slope is not
+  try {
+    Interpreter(g).step();
+    FAIL();
+  } catch (const RunError& error) {
+    EXPECT_NE(std::string(error.what()).find("the gradient of 'v' is not finite"), std::string::npos) << error.what();
+  }
+}
+
 // ---- what is refused, in the words that a user reads
 
 /// "minimize_test.cpp:LINE: text" and nothing else on the first line.
@@ -211,6 +405,32 @@ TEST(Minimize, RefusesSettingsOutOfRange) {
   expect_error("schedule: the rate must be finite and at least 0, got -1",
                error_of([&] { minimize(n.loss, Sgd{.rate = -1}); }));
   EXPECT_EQ(n.graph.size(), before);
+}
+
+TEST(Minimize, RefusesGroupsThatMakeNoSense) {
+  Net n;
+  const std::size_t before = n.graph.size();
+  const auto with = [&](const MinimizeOptions& options, const Optimizer& optimizer = Sgd{}) {
+    return error_of([&] { minimize(n.loss, optimizer, options); });
+  };
+  expect_error("minimize: groups[0] does not say of which variables it is", with({.groups = {{.rate = 2}}}));
+  expect_error("minimize: groups[1] has no variable; those that learn are w, b",
+               with({.groups = {{.of = named("b")}, {.of = named("bais")}}}));
+  expect_error("minimize: the rate of groups[0] must be finite and above 0, got 0; to stand still is `frozen`",
+               with({.groups = {{.of = named("b"), .rate = 0}}}));
+  expect_error("minimize: every variable is frozen", with({.groups = {{.of = named(""), .frozen = true}}}));
+  expect_error("sgd: momentum must lie in [0, 1], got 2",
+               with({.groups = {{.of = named("b"), .optimizer = Sgd{.momentum = 2}}}}));
+  expect_error("minimize: weight_decay must be finite and at least 0, got nan", with({.weight_decay = std::nan("")}));
+  EXPECT_EQ(n.graph.size(), before);
+  expect_error("minimize: weight_decay needs a rule with a rate, and 'optimizer' has none",
+               with({.weight_decay = 0.1}, [](Value w, Value g, Slots&) { return w - g; }));
+  Net m;
+  expect_error("minimize: the constraint turned 'w' from f32[1,3] into f32[]",
+               error_of([&] { minimize(m.loss, Sgd{}, {.constraint = [](Value w) { return sum(w); }}); }));
+  EXPECT_NE(error_of([] { ema(1); }).find(": ema: momentum must lie in [0, 1), got 1"), std::string::npos);
+  EXPECT_NE(error_of([] { equal_average(-1); }).find(": equal_average: from must be finite and at least 0, got -1"),
+            std::string::npos);
 }
 
 TEST(Minimize, RefusesPartsOfOnesOwnThatGiveTheWrongType) {
