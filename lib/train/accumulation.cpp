@@ -27,9 +27,10 @@ class Cutter {
   explicit Cutter(const Graph& graph) : graph_(graph) {
     find_gradients();
     late_ = reached_from(gradients_);
-    std::vector<ValueId> inputs;
-    for (const NodeId id : graph_.inputs()) inputs.push_back({id, 0});
-    reads_data_ = reached_from(inputs);
+    std::vector<ValueId> data;
+    for (const NodeId id : graph_.inputs())
+      if (holds_samples(id)) data.push_back({id, 0});
+    reads_data_ = reached_from(data);
   }
 
   Accumulation run() {
@@ -39,6 +40,9 @@ class Cutter {
   }
 
  private:
+  /// A scalar input is the same for every micro-batch.
+  bool holds_samples(NodeId input) const { return graph_.node(input).types[0].shape.rank() > 0; }
+
   // ---- where to cut
 
   void find_gradients() {
@@ -157,7 +161,7 @@ class Cutter {
       }
     const std::vector<bool> live = needed(ends, true);
     for (const NodeId id : graph_.inputs())
-      if (live[id])
+      if (live[id] && holds_samples(id))
         graph_error(graph_.node(id).loc,
                     "micro_batch: an output or update reads both gradients and input '{}', which belong to different "
                     "micro-batches",
@@ -186,7 +190,7 @@ class Cutter {
   const Graph& graph_;
   std::vector<ValueId> gradients_;
   std::vector<bool> late_;        ///< by node: it depends on gradients
-  std::vector<bool> reads_data_;  ///< by node: it depends on inputs
+  std::vector<bool> reads_data_;  ///< by node: it depends on inputs of samples
 };
 
 }  // namespace

@@ -18,13 +18,14 @@ namespace thalweg {
 /// micro-batch, in the first what the whole step would have drawn. Batch norm keeps its statistics in `gather`.
 struct Accumulation {
   Graph gather;  ///< written for micro-batches of the size that the graph was written for; with_batch() changes it
-  Graph apply;   ///< reads no input; has those outputs that depend on the gradients
+  Graph apply;   ///< reads no samples; has those outputs that depend on the gradients
 };
 
 /// Refuses graphs for which micro-batches would give another result than the whole batch: the objective of minimize()
-/// must be a mean over samples of what each gives alone. What is allowed on the way: elementwise ops, products and
-/// convolutions with weights, pooling, softmax, reductions and norms over other axes than the first, gather from a
-/// table. Throws GraphError that names the op that mixes samples (batch norm) or does not average them (a sum).
+/// must be a mean over samples of what each gives alone (or their sum divided by how many they are). What is allowed on
+/// the way: elementwise ops, products and convolutions with weights, pooling, softmax, reductions and norms over other
+/// axes than the first, gather from a table. Throws GraphError that names the op that mixes samples (batch norm) or does
+/// not average them (a sum).
 THALWEG_API void check_separable(const Graph& graph);
 
 /// Cuts the graph. The gradients are what nodes of clipping, schedules and optimizers (by their origin) read of the

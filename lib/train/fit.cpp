@@ -349,6 +349,11 @@ class Training final : public TrainingRun {
   /// What the graph's schedules and its policy for steps that are not finite count by.
   void set_counters() {
     const Variables& all = history_.variables;
+    for (const std::string& name : all.names()) {
+      if (!name.starts_with("accumulated/")) continue;
+      Tensor left = all.at(name);  // by a training that an error ended in the middle of a step
+      std::memset(left.data(), 0, left.bytes());
+    }
     if (all.has("steps_per_epoch")) all.at("steps_per_epoch").as<std::int64_t>()[0] = steps();
     if (!all.has("skipped_steps")) return;
     skipped_ = all.at("skipped_steps");

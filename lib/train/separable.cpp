@@ -16,12 +16,13 @@ enum class Kind : std::uint8_t {
   fixed,  ///< not at all
   rows,   ///< its first axis runs over the samples, and each part depends on its own sample only
   mean,   ///< it is the mean over samples of what each would give alone
+  total,  ///< it is the sum of that
   mixed   ///< in another way
 };
 
 struct Dependence {
   Kind kind = Kind::fixed;
-  NodeId because = 0;  ///< the node that first mixed
+  NodeId because = 0;  ///< the node that first summed or mixed
 };
 
 bool one_of(std::string_view name, std::initializer_list<std::string_view> names) {
@@ -50,7 +51,10 @@ class Follower {
     const auto all = node(id).op->name == "by_mode" ? operands(id).first(1) : operands(id);
     for (const ValueId v : all)
       if (kind(v) == Kind::mixed) return all_[v.node];
-    return {kind_of(id, all), id};
+    const Kind own = kind_of(id, all);
+    for (const ValueId v : all)
+      if (own == Kind::total && kind(v) == Kind::total) return all_[v.node];
+    return {own, id};
   }
 
   /// Whether samples lie along the first axis of every result, and along no other; `any`: along some axis.
@@ -69,15 +73,21 @@ class Follower {
     const auto count = [&](Kind wanted) {
       return std::count_if(all.begin(), all.end(), [&](ValueId v) { return kind(v) == wanted; });
     };
-    const auto rows = count(Kind::rows), means = count(Kind::mean);
+    const auto rows = count(Kind::rows), means = count(Kind::mean), totals = count(Kind::total);
     const std::string_view op = node(id).op->name;
-    if (rows == 0 && means == 0) {
+    if (rows + means + totals == 0) {
       if (op == "input" && node(id).types[0].shape.rank() == 0) return Kind::fixed;
       return same_types(id) ? Kind::fixed : led_by_samples(id) ? Kind::rows : Kind::mixed;
     }
-    if (rows == 0) return keeps_mean(id, all) ? Kind::mean : Kind::mixed;
-    if (means > 0) return Kind::mixed;
+    if (rows == 0 && totals == 0) return is_linear(id, all) ? Kind::mean : Kind::mixed;
+    if (rows == 0 && means == 0) {
+      if (op == "div" && kind(all[0]) == Kind::total && is_count(all[1])) return Kind::mean;
+      const bool sums_of_sums = (op != "add" && op != "sub") || kind(all[0]) == kind(all[1]);
+      return sums_of_sums && is_linear(id, all) ? Kind::total : Kind::mixed;
+    }
+    if (means + totals > 0) return Kind::mixed;
     if (op == "mean" && takes_samples(id)) return Kind::mean;
+    if (op == "sum" && takes_samples(id)) return Kind::total;
     return led_by_samples(id) && keeps_rows(id, all) ? Kind::rows : Kind::mixed;
   }
 
@@ -88,8 +98,13 @@ class Follower {
     return axes.empty() || std::any_of(axes.begin(), axes.end(), [&](std::int64_t a) { return a == 0 || a == -rank; });
   }
 
-  /// Whether a linear op takes a mean to a mean.
-  bool keeps_mean(NodeId id, std::span<const ValueId> all) const {
+  /// Whether it is how many samples there are: the sum of a one for each.
+  bool is_count(ValueId v) const {
+    return node(v.node).op->name == "sum" && node(operands(v.node)[0].node).op->name == "constant";
+  }
+
+  /// Whether an op takes means to means and sums to sums.
+  bool is_linear(NodeId id, std::span<const ValueId> all) const {
     const std::string_view op = node(id).op->name;
     if (one_of(op, {"add", "sub", "neg", "note", "stop_gradient", "by_mode", "broadcast", "reshape", "transpose", "sum",
                     "mean"}))

@@ -59,7 +59,8 @@ Graph careful(Dim batch, const MinimizeOptions& options = {}) {
   Value h = max_pool(relu(conv(x, 3, 3)), 2);
   h = layer_norm(dense(flatten(h), 5, {.activation = [](Operand v) { return tanh(v); }}), LayerNormOptions{});
   const Value y = dense(h, 3);
-  const Value loss = mean(sparse_cross_entropy(y, t));
+  const Value data = mean(sparse_cross_entropy(y, t)), held = activity(h, l2(0.01));
+  const Value loss = data + held;
   g.output("loss", loss);
   g.output("accuracy", accuracy(y, t));
   const Minimized m = minimize(loss, Adam{.rate = exponential_decay(0.05, 0.9, 3)}, options);
@@ -201,6 +202,11 @@ TEST(Accumulation, RefusesWhatMixesSamples) {
             }), data),
             mixing("sqrt"));
   EXPECT_EQ(refusal<GraphError>(with_head([](const Value& x, const Value& t) {
+              const Value ce = sparse_cross_entropy(dense(x, 3), t);
+              return sum(ce) / sum(square(ce));
+            }), data),
+            mixing("div"));
+  EXPECT_EQ(refusal<GraphError>(with_head([](const Value& x, const Value& t) {
               return mean(sparse_cross_entropy(dense(softmax(x, 0), 3), t));
             }), data),
             mixing("softmax"));
@@ -241,6 +247,21 @@ TEST(Accumulation, SkipsAndFailsAsWholeBatchesDo) {
     EXPECT_NE(run_error_of([&] { with(NonFinite::fail, micro); }).find(": the loss is not finite\n    in epoch 1, "),
               std::string::npos);
   }
+}
+
+TEST(Accumulation, ForgetsAStepThatAnErrorCutShort) {
+  const Dataset good = spiral(8);
+  Dataset bad = good;
+  bad.labels = Tensor(i32(8), std::vector<double>{0, 1, 2, 9, 0, 1, 2, 0});  // in the second micro-batch
+  const FitOptions options{.batch = full_batch, .micro_batch = 2, .shuffle = false, .verbose = 0};
+  FitOptions again = options;
+  again.variables = Variables();
+  const Graph g = mlp(8, Sgd{.rate = 0.1});
+  EXPECT_THROW(fit(g, bad, again), RunError);
+  EXPECT_GT(again.variables->at("accumulated/samples").numbers()[0], 0);
+  const History after = fit(g, good, again), fresh = fit(g, good, options);
+  EXPECT_EQ(after["loss"], fresh["loss"]);
+  EXPECT_EQ(after.variables.at("dense/kernel").numbers(), fresh.variables.at("dense/kernel").numbers());
 }
 
 // ---- what fit tells the graph
