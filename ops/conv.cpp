@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/ops/conv.h"
 
+#include <algorithm>
+#include <array>
+
 #include "thalweg/ops/make.h"
+#include "thalweg/ops/movement.h"
 
 namespace thalweg {
 
@@ -136,6 +140,86 @@ Value conv2d_backward_data(Operand dy, Operand w, const TensorType& x, const Con
 }
 Value conv2d_backward_weights(Operand x, Operand dy, const TensorType& w, const Conv2dOptions& options) {
   return make(conv2d_backward_weights_op, {x, dy}, attributes(options), w);
+}
+
+namespace {
+
+void need_rank_at(const Operand& x, std::size_t rank, std::string_view what, std::string_view axes) {
+  if (x.is_number()) graph_error(x.loc, "{} must be a value of a graph, is a number", what);
+  if (x.value.rank() != rank)
+    graph_error(x.loc, "{} must have {} axes {}\n    a  {}", what, rank, axes, describe(x.value));
+}
+
+/// [N,L,C] as [N,1,L,C], and a kernel [k,I,O] as [1,k,I,O].
+Value with_height(const Value& x, bool kernel) {
+  const Shape& s = x.shape();
+  return reshape_to(x, kernel ? Shape{1, s[0], s[1], s[2]} : Shape{s[0], 1, s[1], s[2]});
+}
+
+/// Height or width of the result of a transposed convolution.
+Dim transposed_size(const ConvTranspose2dOptions& o, std::size_t axis, Dim n, Dim taps) {
+  const auto along = [&](const Extent& e) { return axis == 0 ? e.height : e.width; };
+  const Dim s = along(o.strides), extent = along(o.dilation) * (taps - 1) + 1;
+  const bool explicit_pads = !o.pads.empty();
+  if (o.padding == "same") {
+    if (o.output_padding) rule_error("output_padding does not go with padding=same");
+    return n * s;
+  }
+  if (!explicit_pads && !o.output_padding) return (n - 1) * s + std::max(extent, s);
+  const Dim more = o.output_padding ? along(*o.output_padding) : 0;
+  if (more < 0 || more >= s) rule_error("output_padding is {}, must be at least 0 and below the stride {}", more, s);
+  return (n - 1) * s + extent + more - (explicit_pads ? o.pads[2 * axis] + o.pads[2 * axis + 1] : 0);
+}
+
+TensorType transposed_type(const ConvTranspose2dOptions& o, const TensorType& x, const TensorType& w) {
+  need_rank(x, 4, "the input");
+  need_rank(w, 4, "the weights");
+  if (!o.pads.empty() && o.pads.size() != 4)
+    rule_error("pads must be [top,bottom,left,right], are {}", to_string(AttrValue(o.pads)));
+  if (o.groups < 1) rule_error("groups is {}, must be at least 1", o.groups);
+  if (std::min({o.strides.height, o.strides.width, o.dilation.height, o.dilation.width}) < 1)
+    rule_error("strides and dilation must be at least 1");
+  if (w.shape[3] != x.shape[3])
+    rule_error("channels differ: the weights read {}, the input has {}", w.shape[3], x.shape[3]);
+  std::array<Dim, 2> out{};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    for (const Dim size : {x.shape[axis + 1], w.shape[axis], axis == 0 ? o.strides.height : o.strides.width})
+      if (size > Dim{1} << 30) rule_error("a size of {} is too large", size);
+    out[axis] = transposed_size(o, axis, x.shape[axis + 1], w.shape[axis]);
+    if (out[axis] < 1) rule_error("the pads leave nothing of the result's {}", axis == 0 ? "height" : "width");
+  }
+  return {x.dtype, Shape{x.shape[0], out[0], out[1], w.shape[2] * o.groups}};
+}
+
+}  // namespace
+
+Value conv1d(Operand x, Operand w, const Conv2dOptions& options) {
+  need_rank_at(x, 3, "conv1d: the input", "[N,L,C]");
+  w.loc = x.loc;
+  need_rank_at(w, 3, "conv1d: the weights", "[k,C/groups,O]");
+  Conv2dOptions wide = options;
+  wide.strides.height = wide.dilation.height = 1;
+  if (options.pads.size() == 2) wide.pads = {0, 0, options.pads[0], options.pads[1]};
+  else if (!options.pads.empty())
+    graph_error(x.loc, "conv1d: pads must be [left,right], are {}", to_string(AttrValue(options.pads)));
+  const Frame frame(x.value.graph(), {.loc = x.loc});
+  const Value y = conv2d(with_height(x.value, false), with_height(w.value, true), wide);
+  return reshape_to(y, Shape{y.shape()[0], y.shape()[2], y.shape()[3]});
+}
+
+Value conv2d_transpose(Operand x, Operand w, const ConvTranspose2dOptions& options) {
+  for (const Operand& operand : {x, w})
+    if (operand.is_number()) graph_error(x.loc, "conv2d_transpose: both operands must be values of a graph");
+  TensorType y;
+  try {
+    y = transposed_type(options, x.value.type(), w.value.type());
+  } catch (const RuleError& error) {
+    graph_error(x.loc, "conv2d_transpose: {}\n    a  {}\n    b  {}", error.what(),
+        describe(x.value), describe(w.value));
+  }
+  const Frame frame(x.value.graph(), {.loc = x.loc});
+  return conv2d_backward_data(x, w, y, {.strides = options.strides, .dilation = options.dilation,
+                                        .padding = options.padding, .pads = options.pads, .groups = options.groups});
 }
 
 OpList conv_ops() { return {&conv2d_op, &conv2d_backward_data_op, &conv2d_backward_weights_op}; }

@@ -47,12 +47,76 @@ struct ConvOptions {
 /// [window height, window width, C/groups, filters] and `<name>/bias` [filters].
 THALWEG_API Value conv(Operand x, Dim filters, Extent window, const ConvOptions& options = {});
 
+/// conv along one axis: x [N,L,C] gives [N,L',filters]. Options as for `conv`, of which it reads the widths; `pads` are
+/// [left,right]. Variables `<name>/kernel` [window, C/groups, filters] and `<name>/bias`; empty name: `conv1d`, ….
+THALWEG_API Value conv1d(Operand x, Dim filters, Dim window, const ConvOptions& options = {});
+
+struct DepthwiseConvOptions {
+  Extent strides = 1;
+  Extent dilation = 1;
+  std::string_view padding = {};
+  std::vector<Dim> pads = {};
+  Dim multiplier = 1;  ///< results a channel; those of one channel lie next to each other
+  /// What a fan initializer takes for fans: keras counts as if each result saw all channels (fan_in = h*w*C, fan_out =
+  /// h*w*multiplier), torch what a result sees (h*w, and h*w*C*multiplier).
+  Convention convention = Convention::keras;
+  Init init = glorot_uniform();
+  Init bias_init = zeros();
+  bool bias = true;
+  Activation activation = {};
+  std::string name = {};  ///< empty: `depthwise_conv`, `depthwise_conv_1`, …
+};
+/// A convolution of each channel by itself: x [N,H,W,C] gives [N,H',W',C*multiplier]. Variables `<name>/kernel`
+/// [window height, window width, 1, C*multiplier] and `<name>/bias`.
+THALWEG_API Value depthwise_conv(Operand x, Extent window, const DepthwiseConvOptions& options = {});
+/// depthwise_conv without bias and activation, and a convolution with a window of 1 that mixes its channels (Chollet
+/// 2017): `options` are those of the depthwise part, its bias and activation come after the whole. Variables
+/// `<name>/depthwise_kernel`, `<name>/kernel` [1,1,C*multiplier,filters] and `<name>/bias`.
+THALWEG_API Value separable_conv(Operand x, Dim filters, Extent window, const DepthwiseConvOptions& options = {});
+
+struct ConvTransposeOptions {
+  Extent strides = 1;
+  Extent dilation = 1;
+  std::string_view padding = {};  ///< as in ConvTranspose2dOptions, as the two below
+  std::vector<Dim> pads = {};
+  std::optional<Extent> output_padding = {};
+  Dim groups = 1;
+  Init init = glorot_uniform();
+  Init bias_init = zeros();
+  bool bias = true;
+  Activation activation = {};
+  std::string name = {};  ///< empty: `conv_transpose`, `conv_transpose_1`, …
+};
+/// activation(conv2d_transpose(x, kernel) + bias): x [N,H,W,C] gives [N,H',W',filters]. Variables `<name>/kernel`
+/// [window height, window width, filters/groups, C] (Keras' layout) and `<name>/bias` [filters].
+THALWEG_API Value conv_transpose(Operand x, Dim filters, Extent window, const ConvTransposeOptions& options = {});
+
+struct PreluOptions {
+  Init init = filled(0.25);  ///< torch's; Keras' is zeros
+  bool shared = false;       ///< one slope for all channels
+  std::string name = {};     ///< empty: `prelu`, `prelu_1`, …
+};
+/// prelu with a variable `<name>/slope` [C], or [1] where it is shared.
+THALWEG_API Value prelu(Operand x, const PreluOptions& options = {});
+
 struct DropoutOptions {
   std::int64_t seed = 0;
 };
 /// In training x * mask / (1 - rate), each element kept with probability 1 - rate (inverted dropout, Srivastava et al.
 /// 2014), drawn anew every step; at inference x. rate in [0,1); at 0 it is x itself.
 THALWEG_API Value dropout(Operand x, double rate, const DropoutOptions& options = {});
+
+/// dropout of whole channels: x [N,..,C] with positions between, each channel of a sample kept or dropped as a whole
+/// (Tompson et al. 2015; Keras: SpatialDropout, torch: Dropout1d, 2d and 3d).
+THALWEG_API Value spatial_dropout(Operand x, double rate, const DropoutOptions& options = {});
+/// dropout for nets of `selu` (Klambauer et al. 2017): what is dropped becomes -1.7581, the limit of selu, and all is
+/// moved and scaled so that mean 0 and variance 1 stay.
+THALWEG_API Value alpha_dropout(Operand x, double rate, const DropoutOptions& options = {});
+/// In training x times normal numbers of mean 1 and standard deviation sqrt(rate / (1 - rate)); at inference x. rate in
+/// [0,1) (Srivastava et al. 2014).
+THALWEG_API Value gaussian_dropout(Operand x, double rate, const DropoutOptions& options = {});
+/// In training x plus normal numbers of mean 0 and that standard deviation, at least 0; at inference x.
+THALWEG_API Value gaussian_noise(Operand x, double stddev, const DropoutOptions& options = {});
 
 /// Left out, the numbers are those of the convention. keras: eps 1e-3, running_update_rate 0.01 ("momentum" 0.99),
 /// running variance biased. torch: eps 1e-5, running_update_rate 0.1, running variance unbiased (biased where a
@@ -73,12 +137,31 @@ struct LayerNormOptions {
   std::string name = {};
 };
 /// layer_norm with variables `<name>/gamma` (ones) and `<name>/beta` (zeros) over the last axes of x.
-THALWEG_API Value layer_norm(Operand x, const LayerNormOptions& options);
+THALWEG_API Value layer_norm(Operand x, const LayerNormOptions& options = {});
+
+struct GroupNormOptions {
+  Dim groups = 32;    ///< -1: one for each channel, which is instance normalization
+  double eps = 1e-3;  ///< Keras'; torch's is 1e-5
+  std::string name = {};  ///< empty: `group_norm`, `group_norm_1`, …
+};
+/// group_norm with variables `<name>/gamma` (ones) and `<name>/beta` (zeros), one number a channel.
+THALWEG_API Value group_norm(Operand x, const GroupNormOptions& options = {});
+
+struct RmsNormOptions {
+  double eps = 1e-6;  ///< Keras'; torch's is the spacing of the dtype at 1
+  Dim axes = 1;       ///< how many of the last axes are normalized together
+  std::string name = {};
+};
+/// rms_norm with a variable `<name>/gamma` (ones) over the last axes of x.
+THALWEG_API Value rms_norm(Operand x, const RmsNormOptions& options = {});
 
 /// [N,..] as [N, product of the rest].
 THALWEG_API Value flatten(Operand x);
 /// x + branch(x); both must be of one type (He et al. 2016).
 THALWEG_API Value residual(Operand x, const std::function<Value(Value)>& branch);
+/// shortcut(x) + branch(x): for a branch that changes the type, as a convolution with a window of 1 does.
+THALWEG_API Value residual(Operand x, const std::function<Value(Value)>& branch,
+                           const std::function<Value(Value)>& shortcut);
 
 /// Share of samples, as an f32 scalar, whose largest score is at the label: scores [..,C] (logits or probabilities),
 /// labels (integers) [..]. Of equal scores the first counts.

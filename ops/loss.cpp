@@ -3,12 +3,15 @@
 
 #include <cmath>
 
+#include "thalweg/ops/check.h"
 #include "thalweg/ops/index.h"
+#include "thalweg/ops/loss_rules.h"
 #include "thalweg/ops/make.h"
 #include "thalweg/ops/movement.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/reduce.h"
 #include "thalweg/ops/softmax.h"
+#include "thalweg/ops/source.h"
 
 namespace thalweg {
 
@@ -36,9 +39,6 @@ LabelError::LabelError(std::string op, Shape labels, Dim element, Dim label, Dim
 
 namespace {
 
-/// keras.config.epsilon().
-constexpr double probability_margin = 1e-7;
-
 Shape samples_of(const Shape& logits) { return Shape(std::span(logits.begin(), logits.rank() - 1)); }
 
 /// [..] as [..,1], to meet [..,C].
@@ -47,8 +47,6 @@ Value with_last_axis(const Value& x) {
   dims.push_back(1);
   return reshape_to(x, Shape(dims));
 }
-
-Value sum_last(const Value& x, bool keep = false) { return sum(x, {.axes = {-1}, .keep_dims = keep}); }
 
 void need_logits(const TensorType& logits) {
   need_float(logits, "logits");
@@ -181,79 +179,146 @@ constexpr OpDef cross_entropy_op{
     },
 };
 
-void check_smoothing(double smoothing, std::string_view what, SourceLoc loc) {
-  if (!(smoothing >= 0 && smoothing < 1))
-    graph_error(loc, "{}: label_smoothing is {}, must be in [0, 1)", what, smoothing);
+/// Weights of the classes, checked, as a tensor [C]; empty where there are none.
+Value class_weights_of(const CrossEntropyOptions& options, const Value& logits, std::string_view loss, SourceLoc loc) {
+  const std::vector<double>& list = options.class_weights;
+  if (list.empty()) return {};
+  const Dim classes = logits.shape().back();
+  if (static_cast<Dim>(list.size()) != classes)
+    graph_error(loc, "{}: class_weights has {} numbers, the logits have {} classes\n    a  {}", loss,
+        list.size(), classes,
+                describe(logits));
+  for (std::size_t k = 0; k < list.size(); ++k)
+    if (!(list[k] >= 0) || std::isinf(list[k]))
+      graph_error(loc, "{}: class_weights[{}] is {}, must be finite and at least 0", loss, k, list[k]);
+  return constant(logits.graph(), list, {logits.dtype(), Shape{classes}});
 }
 
-/// The logits of a prediction made by softmax over the last axis; else an empty Value.
-Value logits_behind(const Value& prediction) {
-  const Node& node = prediction.node();
-  if (node.op->name != "softmax") return {};
-  if (normal_axis(node.attrs.integer("axis"), prediction.rank()) + 1 != prediction.rank()) return {};
-  const Graph graph = prediction.graph();
-  return graph.value(graph.operands(prediction.id().node)[0]);
+/// Labels and which of them count: where there is a label to ignore, it is replaced by 0.
+struct Labels {
+  Value labels, counted;  ///< counted: bool; empty where all count
+};
+Labels labels_of(const Operand& labels, const CrossEntropyOptions& options) {
+  if (!options.ignore_label) return {labels.value, {}};
+  const auto ignored = static_cast<double>(*options.ignore_label);
+  const Value counted = not_equal(labels.value, ignored);
+  return {select(counted, labels.value, 0.0), counted};
 }
 
-void need_value(const Operand& operand, std::string_view what) {
-  if (operand.is_number()) graph_error(operand.loc, "{}: both sides must be values of a graph, one is a number", what);
+void need_labels_at(std::string_view loss, const Operand& logits, const Operand& labels) {
+  for (const Operand& operand : {logits, labels})
+    if (operand.is_number()) graph_error(logits.loc, "{}: both sides must be values of a graph, one is a number", loss);
+  try {
+    need_labels(logits.value.type(), labels.value.type());
+  } catch (const RuleError& error) {
+    graph_error(logits.loc, "{}: {}\n    a  {}\n    b  {}", loss, error.what(), describe(logits.value),
+                describe(labels.value));
+  }
 }
 
-void check(std::string_view what, const Operand& prediction, const Operand& target) {
-  need_value(prediction, what);
-  need_value(target, what);
+}  // namespace
+
+void need_match(std::string_view loss, const Operand& prediction, const Operand& target) {
+  for (const Operand& operand : {prediction, target})
+    if (operand.is_number())
+      graph_error(prediction.loc, "{}: both sides must be values of a graph, one is a number", loss);
   try {
     need_same_shape(prediction.value.type(), target.value.type());
   } catch (const RuleError& error) {
-    graph_error(prediction.loc, "{}: {}\n    a  {}\n    b  {}", what, error.what(), describe(prediction.value),
+    graph_error(prediction.loc, "{}: {}\n    a  {}\n    b  {}", loss, error.what(), describe(prediction.value),
                 describe(target.value));
   }
 }
 
-Value mean_last(const Value& x) { return x.rank() == 0 ? x : mean(x, {.axes = {-1}}); }
+void need_lines(std::string_view loss, const Operand& prediction, const Operand& target) {
+  need_match(loss, prediction, target);
+  if (prediction.value.rank() == 0)
+    graph_error(prediction.loc, "{}: the prediction must have a last axis\n    a  {}", loss,
+        describe(prediction.value));
+}
 
-}  // namespace
+void need_smoothing(double smoothing, std::string_view loss, SourceLoc loc) {
+  if (!(smoothing >= 0 && smoothing < 1))
+    graph_error(loc, "{}: label_smoothing is {}, must be in [0, 1)", loss, smoothing);
+}
+
+void need_above_zero(double x, std::string_view loss, std::string_view option, SourceLoc loc) {
+  if (!(x > 0) || std::isinf(x)) graph_error(loc, "{}: {} is {}, must be finite and above 0", loss, option, x);
+}
+
+Value mean_last(const Value& x) { return x.rank() == 0 ? x : mean(x, {.axes = {-1}}); }
+Value sum_last(const Value& x, bool keep) { return sum(x, {.axes = {-1}, .keep_dims = keep}); }
+
+Value before_activation(const Value& x, std::string_view op) {
+  const Node& node = x.node();
+  if (node.op->name != op) return {};
+  if (op == "softmax" && normal_axis(node.attrs.integer("axis"), x.rank()) + 1 != x.rank()) return {};
+  const Graph graph = x.graph();
+  return graph.value(graph.operands(x.id().node)[0]);
+}
 
 Value sparse_cross_entropy(Operand logits, Operand labels, const CrossEntropyOptions& options) {
-  need_value(logits, "sparse_cross_entropy");
-  check_smoothing(options.label_smoothing, "sparse_cross_entropy", logits.loc);
+  need_labels_at("sparse_cross_entropy", logits, labels);
+  need_smoothing(options.label_smoothing, "sparse_cross_entropy", logits.loc);
   const Frame frame(logits.value.graph(), {.loc = logits.loc});
+  const Value weights = class_weights_of(options, logits.value, "sparse_cross_entropy", logits.loc);
   if (!options.from_logits) {
     // As tf.keras: clip, take the log, and let the softmax of the loss normalize again.
-    const Value before = logits_behind(logits.value);
-    logits.value = before ? before : log(clip(logits.value, {.low = probability_margin, .high = 1 - probability_margin}));
+    const Value before = before_activation(logits.value, "softmax");
+    logits.value = before ? before :
+        log(clip(logits.value, {.low = probability_margin, .high = 1 - probability_margin}));
   }
-  const Value loss = make(sparse_cross_entropy_op, {logits, labels});
-  const double s = options.label_smoothing;
-  if (s == 0) return loss;
-  return (1 - s) * loss - s * mean_last(log_softmax(logits.value));
+  const Labels known = labels_of(labels, options);
+  Value loss = make(sparse_cross_entropy_op, {logits, known.labels});
+  if (weights) loss = gather(weights, known.labels) * loss;
+  if (const double s = options.label_smoothing; s != 0) {
+    const Value logs = log_softmax(logits.value);
+    loss = (1 - s) * loss - s * mean_last(weights ? weights * logs : logs);
+  }
+  return known.counted ? select(known.counted, loss, 0.0) : loss;
+}
+
+Value label_weights(Operand labels, Dim classes, const CrossEntropyOptions& options, DType dtype) {
+  if (labels.is_number()) graph_error(labels.loc, "label_weights: labels must be a value of a graph, are a number");
+  const Frame frame(labels.value.graph(), {.loc = labels.loc});
+  const Labels known = labels_of(labels, options);
+  const TensorType type{dtype, Shape{classes}};
+  const Value weights = options.class_weights.empty() ? constant(labels.value.graph(), 1, type)
+                                                      : constant(labels.value.graph(), options.class_weights, type);
+  const Value each = gather(weights, known.labels);
+  return known.counted ? select(known.counted, each, 0.0) : each;
+}
+
+Value mean_sparse_cross_entropy(Operand logits, Operand labels, const CrossEntropyOptions& options) {
+  const Value each = sparse_cross_entropy(logits, labels, options);
+  const Frame frame(logits.value.graph(), {.loc = logits.loc});
+  const auto total = [](const Value& x) { return x.rank() == 0 ? x : sum(x); };
+  if (options.class_weights.empty() && !options.ignore_label) return each.rank() == 0 ? each : mean(each);
+  const Value weight = total(label_weights(labels, logits.value.shape().back(), options, each.dtype()));
+  return total(each) / select(equal(weight, 0.0), 1.0, weight);
 }
 
 Value cross_entropy(Operand logits, Operand target, const CrossEntropyOptions& options) {
-  check("cross_entropy", logits, target);
-  check_smoothing(options.label_smoothing, "cross_entropy", logits.loc);
-  if (logits.value.rank() == 0) return make(cross_entropy_op, {logits, target});
+  need_lines("cross_entropy", logits, target);
+  need_smoothing(options.label_smoothing, "cross_entropy", logits.loc);
+  if (options.ignore_label)
+    graph_error(logits.loc,
+        "cross_entropy: ignore_label is an option of sparse_cross_entropy: a distribution has no label");
   const Frame frame(logits.value.graph(), {.loc = logits.loc});
+  const Value weights = class_weights_of(options, logits.value, "cross_entropy", logits.loc);
+  // What these two make is a distribution by its making.
+  const std::string_view made_by = target.value.node().op->name;
+  if (made_by != "one_hot" && made_by != "softmax")
+    target.value = check_target(target, CheckRule::distribution, "cross_entropy");
   const double s = options.label_smoothing;
   if (s != 0) target.value = (1 - s) * target.value + s / static_cast<double>(target.value.shape().back());
+  if (weights) target.value = weights * target.value;
   if (options.from_logits) return make(cross_entropy_op, {logits, target});
-  if (const Value before = logits_behind(logits.value)) return make(cross_entropy_op, {before, target});
+  if (const Value before = before_activation(logits.value, "softmax")) return make(cross_entropy_op, {before, target});
   // As Keras: normalize, clip, and sum the logs.
   const Value p = clip(logits.value / sum_last(logits.value, true),
                        {.low = probability_margin, .high = 1 - probability_margin});
   return neg(sum_last(target.value * log(p)));
-}
-
-Value mse(Operand prediction, Operand target) {
-  check("mse", prediction, target);
-  const Frame frame(prediction.value.graph(), {.loc = prediction.loc});
-  return mean_last(square(prediction.value - target.value));
-}
-
-Value mae(Operand prediction, Operand target) {
-  check("mae", prediction, target);
-  const Frame frame(prediction.value.graph(), {.loc = prediction.loc});
-  return mean_last(abs(prediction.value - target.value));
 }
 
 OpList loss_ops() { return {&sparse_cross_entropy_op, &sparse_cross_entropy_backward_op, &cross_entropy_op}; }

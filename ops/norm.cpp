@@ -303,6 +303,59 @@ NormGradients layer_norm_backward(Operand x, Operand gamma, Operand dy, double e
   return gradients_from(make(layer_norm_backward_op, {x, gamma, dy}, {Attr("eps", eps)}));
 }
 
+namespace {
+
+void need_positive_eps(double eps, std::string_view what, SourceLoc loc) {
+  if (!(eps > 0) || std::isinf(eps)) graph_error(loc, "{}: eps is {}, must be finite and above 0", what, eps);
+}
+void need_norm_value(const Operand& x, std::string_view what) {
+  if (x.is_number()) graph_error(x.loc, "{}: the input must be a value of a graph, is a number", what);
+}
+/// Runs a type rule of a composite; what it finds wrong is said at the user's line, with the operands.
+template <class F>
+void check_at(const Operand& x, const Operand& parameter, std::string_view what, F rule) {
+  need_norm_value(x, what);
+  need_norm_value(parameter, what);
+  try {
+    rule();
+  } catch (const RuleError& error) {
+    graph_error(x.loc, "{}: {}\n    a  {}\n    b  {}", what, error.what(),
+        describe(x.value), describe(parameter.value));
+  }
+}
+
+}  // namespace
+
+Value group_norm(Operand x, Operand gamma, Operand beta, Dim groups, double eps) {
+  for (const Operand* parameter : {&gamma, &beta})
+    check_at(x, *parameter, "group_norm", [&] {
+      const TensorType& type = x.value.type();
+      need_float(type, "the input");
+      if (type.shape.rank() < 2) rule_error("the input must have at least 2 axes [N,..,C], is {}", to_string(type));
+      need_same_dtype(type, parameter->value.type());
+      if (parameter->value.shape() != Shape{type.shape.back()})
+        rule_error("{} must be [{}], one number a channel, is {}", parameter == &gamma ? "gamma" : "beta",
+                   type.shape.back(), to_string(parameter->value.shape()));
+      if (groups < 1 || type.shape.back() % groups != 0)
+        rule_error("groups={} does not divide the {} channels of the input", groups, type.shape.back());
+    });
+  need_positive_eps(eps, "group_norm", x.loc);
+  const Frame frame(x.value.graph(), {.loc = x.loc});
+  const Shape shape = x.value.shape();
+  const Dim channels = shape.back(), positions = shape.elements() / shape[0] / channels;
+  const Value parts = reshape_to(x, Shape{shape[0], positions, groups, channels / groups});
+  const Statistics s = statistics_of(parts, {1, 3}, true);
+  return reshape_to((parts - s.mean) * rsqrt(s.variance + eps), shape) * gamma + beta;
+}
+
+Value rms_norm(Operand x, Operand gamma, double eps) {
+  check_at(x, gamma, "rms_norm", [&] { need_layer(x.value.type(), gamma.value.type(), "gamma"); });
+  need_positive_eps(eps, "rms_norm", x.loc);
+  const Frame frame(x.value.graph(), {.loc = x.loc});
+  const std::vector<Dim> over = layer_axes(x.value.shape(), gamma.value.shape());
+  return x.value * rsqrt(mean_over(square(x.value), over, true) + eps) * gamma;
+}
+
 OpList norm_ops() {
   return {&batch_norm_training_op, &batch_norm_inference_op, &batch_norm_backward_op, &layer_norm_op,
           &layer_norm_backward_op};

@@ -35,4 +35,13 @@ THALWEG_API Value layer_norm(Operand x, Operand gamma, Operand beta, double eps 
 /// Gradients of layer_norm.
 THALWEG_API NormGradients layer_norm_backward(Operand x, Operand gamma, Operand dy, double eps = 1e-3);
 
+/// Group normalization (Wu and He 2018) of x [N,..,C]: the channels in `groups` equal parts, each normalized over its
+/// channels and all positions of a sample; gamma and beta [C]. groups = C is instance normalization. eps > 0; 1e-3 is
+/// Keras' default, torch's is 1e-5. Errors: groups that do not divide the channels.
+THALWEG_API Value group_norm(Operand x, Operand gamma, Operand beta, Dim groups, double eps = 1e-3);
+
+/// Root mean square normalization (Zhang and Sennrich 2019): gamma * x / sqrt(mean(x^2) + eps), the mean over the last
+/// axes of x, as many as gamma has. eps > 0; 1e-6 is Keras' default, torch's is the spacing of the dtype at 1.
+THALWEG_API Value rms_norm(Operand x, Operand gamma, double eps = 1e-6);
+
 }  // namespace thalweg

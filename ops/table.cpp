@@ -10,7 +10,9 @@ namespace thalweg {
 
 // One list from each file of the vocabulary.
 OpList activation_ops();
+OpList check_ops();
 OpList conv_ops();
+OpList ctc_ops();
 OpList function_ops();
 OpList index_ops();
 OpList loss_ops();
@@ -28,8 +30,8 @@ namespace {
 
 OpList collected() {
   OpList all;
-  for (OpList (*list)() : {activation_ops, conv_ops, function_ops, index_ops, loss_ops, matmul_ops, movement_ops,
-                           norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
+  for (OpList (*list)() : {activation_ops, check_ops, conv_ops, ctc_ops, function_ops, index_ops, loss_ops, matmul_ops,
+                           movement_ops, norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
                            source_ops})
     for (const OpDef* op : list()) all.push_back(op);
   std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });

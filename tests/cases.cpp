@@ -62,7 +62,8 @@ Array<double> drawn(const Domain& domain, const TensorType& type, Numbers& rando
   for (std::size_t i = 0; i < n; ++i) {
     double x = 0;
     switch (domain.kind) {
-      case Domain::Kind::real: x = away_from(random.uniform(domain.lo, domain.hi), domain.kinks); break;
+      case Domain::Kind::real:
+      case Domain::Kind::distribution: x = away_from(random.uniform(domain.lo, domain.hi), domain.kinks); break;
       case Domain::Kind::whole:
         x = domain.lo + static_cast<double>(random.below(static_cast<std::size_t>(domain.hi - domain.lo) + 1));
         break;
@@ -76,6 +77,11 @@ Array<double> drawn(const Domain& domain, const TensorType& type, Numbers& rando
         break;
     }
     numbers[i] = rounded(x, type.dtype);
+  }
+  const std::size_t line = type.shape.rank() == 0 ? 1 : static_cast<std::size_t>(type.shape.back());
+  for (std::size_t first = 0; domain.kind == Domain::Kind::distribution && first < n; first += line) {
+    const double sum = std::accumulate(&numbers[first], &numbers[first] + line, 0.0);
+    for (std::size_t k = first; k < first + line; ++k) numbers[k] = rounded(numbers[k] / sum, type.dtype);
   }
   return numbers;
 }
@@ -502,6 +508,24 @@ void loss_rows(Rows& rows) {
   rows.add("sparse_cross_entropy_backward", {f32(2, 3, 4), i32(2, 3), f32(2, 3)}, {usual, whole(0, 3), usual});
   for (const TensorType& type : {f32(5, 4), f32(7), f32(2, 3, 4)})
     rows.add("cross_entropy", {type, type}, {usual, real(0.1, 1)});
+  const Domain distribution = {.kind = Domain::Kind::distribution, .lo = 0.1, .hi = 1};
+  for (const TensorType& type : {f32(5, 4), f32(7)}) {
+    rows.add("check_target", {type}, {distribution}, {Attr("rule", "distribution")});
+    rows.add("check_target", {type}, {real(0.1, 0.9)}, {Attr("rule", "unit_interval"), Attr("what", "a_loss")});
+    rows.add("check_target", {type}, {real(0.1, 2)}, {Attr("rule", "non_negative")});
+  }
+  // Equal neighbours among the labels need a frame between them; the lengths leave one to spare.
+  for (const bool zero : {false, true}) {
+    const std::vector<Attr> attrs = {Attr("blank", 2), Attr("zero_infinity", zero)};
+    const std::vector<TensorType> types = {f32(3, 7, 4), i32(3, 3), i32(3), i32(3)};
+    const std::vector<Domain> domains = {usual, whole(0, 1), whole(5, 7), whole(1, 3)};
+    rows.add("ctc", types, domains, attrs).second_order = false;
+    std::vector<TensorType> with_dy = types;
+    with_dy.push_back(f32(3));
+    std::vector<Domain> drawn = domains;
+    drawn.push_back(usual);
+    not_differentiable(rows.add("ctc_backward", with_dy, drawn, attrs));
+  }
 }
 
 void norm_rows(Rows& rows) {

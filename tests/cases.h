@@ -20,6 +20,7 @@ struct Domain {
     real,      ///< uniform in [lo, hi], at least 0.01 away from every kink
     whole,     ///< whole numbers in [lo, hi]: labels and indices, or whole floats
     distinct,  ///< in [lo, hi], no two of them close: no ties
+    distribution,  ///< as real, but each line along the last axis is scaled to a sum of 1
     grid       ///< lo + phase + a whole multiple of step: grids of different phase never tie
   };
   Kind kind = Kind::real;
@@ -52,6 +53,8 @@ inline void PrintTo(const OpCase& row, std::ostream* out) { *out << row.name; }
 
 /// Every row, in a fixed order.
 const std::vector<OpCase>& all_cases();
+/// Rows of functions that make several ops: their `op` is only a name.
+const std::vector<OpCase>& composite_cases();
 
 /// A graph of one case: inputs a0, a1, … and outputs y0, y1, … (one for each result of the op).
 struct BuiltCase {

@@ -26,6 +26,7 @@ std::span<const NamedMaker> matmul_makers();
 std::span<const NamedMaker> convolution_makers();
 std::span<const NamedMaker> pooling_makers();
 std::span<const NamedMaker> row_makers();       ///< softmax and the cross entropies
+std::span<const NamedMaker> loss_makers();       ///< checks of targets, ctc
 std::span<const NamedMaker> norm_makers();
 std::span<const NamedMaker> reduction_makers();
 std::span<const NamedMaker> movement_makers();

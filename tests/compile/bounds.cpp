@@ -32,7 +32,7 @@ bool is_exact(const Node& node) {
   static const std::set<std::string_view> exact = {"reduce_max", "max", "min", "select", "compare", "relu", "neg", "abs",
                                                    "clip", "max_pool", "max_pool_backward", "max_pool_pick", "gather",
                                                    "one_hot", "argmax", "by_mode", "stop_gradient", "broadcast", "reshape",
-                                                   "note", "check"};
+                                                   "note", "check", "check_target"};
   return node.op->fusion == Fusion::movement || node.op->fusion == Fusion::source || exact.contains(node.op->name);
 }
 

@@ -105,8 +105,9 @@ TEST_P(CompiledCase, RunsInBf16) {
   EXPECT_EQ(departure_of(g, Bounds(g, feeds), feeds), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, CompiledCase, ::testing::ValuesIn(all_cases()),
-                         [](const auto& test) { return test.param.name; });
+std::string name_of(const ::testing::TestParamInfo<OpCase>& test) { return test.param.name; }
+INSTANTIATE_TEST_SUITE_P(Ops, CompiledCase, ::testing::ValuesIn(all_cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(Composites, CompiledCase, ::testing::ValuesIn(composite_cases()), name_of);
 
 }  // namespace
 }  // namespace thalweg::testing

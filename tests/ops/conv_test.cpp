@@ -202,6 +202,35 @@ TEST(Pool, EveryOrderOfDerivativeCloses) {
   }
 }
 
+/// A transposed convolution is the gradient of the convolution of its result, and has the sizes that Keras and torch
+/// give.
+TEST(ConvTranspose, IsTheTransposeAndHasTheirSizes) {
+  struct Row { ConvTranspose2dOptions options; Dim n, k, out; };
+  const std::vector<Row> rows = {
+      {{.strides = 2}, 4, 3, 9}, {{.strides = 3}, 4, 2, 12}, {{.strides = 2, .padding = "same"}, 4, 3, 8},
+      {{.strides = 2, .dilation = 2}, 3, 3, 9},
+      {{.strides = 2, .output_padding = {1}}, 4, 3, 10},
+      {{.strides = 2, .pads = {1, 1, 1, 1}}, 4, 3, 7},
+      {{.strides = 2, .pads = {1, 1, 1, 1}, .output_padding = {1}}, 4, 3, 8},
+      {{.strides = 3, .dilation = 2, .pads = {1, 1, 1, 1}, .output_padding = {2}}, 4, 2, 12}};
+  for (const Row& row : rows) {
+    Graph g;
+    const Value x = input(g, "x", f64(1, row.n, row.n, 2)), w = input(g, "w", f64(row.k, row.k, 3, 2));
+    const Value y = conv2d_transpose(x, w, row.options);
+    EXPECT_EQ(y.type(), f64(1, row.out, row.out, 3));
+    // <y, z> = <x, conv2d(z)> for every z.
+    const Value z = input(g, "z", y.type());
+    const Value back = conv2d(z, w, {.strides = row.options.strides, .dilation = row.options.dilation,
+                                     .padding = row.options.padding, .pads = row.options.pads});
+    ASSERT_EQ(back.type(), x.type());
+    const Value left = sum(y * z), right = sum(x * back);
+    const auto list = [](const Value& v) { return counted(v.type().elements()); };
+    const auto run = evaluated(g, {{"x", list(x)}, {"w", list(w)}, {"z", list(z)}});
+    EXPECT_NEAR(run.at(left)[0], run.at(right)[0], 1e-9 * std::fabs(run.at(right)[0]));
+    EXPECT_NE(run.at(left)[0], 0);
+  }
+}
+
 TEST(Pool, Errors) {
   Graph g;
   const Value x = input(g, "x", f32(1, 5, 5, 4));

@@ -97,7 +97,8 @@ TEST(Init, FansAndVariancesThatAreGiven) {
   const Shape shape{3, 3, 1, 16};
   EXPECT_EQ(drawn(he_uniform({.fans = Fans{144, 9}}), shape), drawn(lecun_uniform({.fans = Fans{72, 1}}), shape));
   EXPECT_EQ(drawn(with_fans(he_normal(), {144, 9}), shape), drawn(he_normal({.fans = Fans{144, 9}}), shape));
-  EXPECT_EQ(drawn(with_fans(he_normal({.fans = Fans{9, 9}}), {144, 9}), shape), drawn(he_normal({.fans = Fans{9, 9}}), shape));
+  EXPECT_EQ(drawn(with_fans(he_normal({.fans = Fans{9, 9}}), {144, 9}), shape),
+      drawn(he_normal({.fans = Fans{9, 9}}), shape));
   EXPECT_EQ(drawn(with_fans(zeros(), {144, 9}), shape), drawn(zeros(), shape));
   // The named ones are cases of variance_scaling.
   EXPECT_EQ(drawn(variance_scaling({.scale = 2}), shape), drawn(he_normal(), shape));
@@ -105,12 +106,14 @@ TEST(Init, FansAndVariancesThatAreGiven) {
             drawn(glorot_uniform(), shape));
   EXPECT_EQ(drawn(variance_scaling({.distribution = Distribution::untruncated_normal}), shape),
             drawn(lecun_normal({.truncate = false}), shape));
-  EXPECT_EQ(drawn(variance_scaling({.mode = FanMode::fan_out}), shape), drawn(lecun_normal({.fans = Fans{144, 9}}), shape));
+  EXPECT_EQ(drawn(variance_scaling({.mode = FanMode::fan_out}), shape),
+      drawn(lecun_normal({.fans = Fans{144, 9}}), shape));
 }
 
 TEST(Init, BoundsOfATruncatedNormalAreTorchs) {
   // trunc_normal_ of torch: mean 0, stddev 1, from -2 to 2 is Keras' rule; else the bounds are not counted in stddevs.
-  EXPECT_EQ(drawn(truncated_normal({.stddev = 1, .bounds = {{-2, 2}}}), {50}), drawn(truncated_normal({.stddev = 1}), {50}));
+  EXPECT_EQ(drawn(truncated_normal({.stddev = 1, .bounds = {{-2, 2}}}), {50}),
+      drawn(truncated_normal({.stddev = 1}), {50}));
   struct Cut { double low, high; };
   for (const auto& [low, high] : {Cut{-2, 2}, Cut{0.5, 1}, Cut{8, 9}, Cut{-9, -8}, Cut{-1, 40}}) {
     const Numbers x = drawn(truncated_normal({.mean = 0, .stddev = 1, .bounds = {{low, high}}}), {4000});
@@ -130,8 +133,9 @@ TEST(Init, OrthogonalHasOrthonormalColumnsOrRows) {
                                              std::tuple{Shape{9, 9}, 9, 9}, std::tuple{Shape{3, 3, 2, 5}, 18, 5}}) {
     const Numbers q = drawn(orthogonal_init({.seed = 4, .gain = 1.5}), shape);
     const bool tall = rows >= columns;
+    const int wide = columns;
     const auto at = [&](int line, int k) {
-      return q[static_cast<std::size_t>(tall ? k * columns + line : line * columns + k)];
+      return q[static_cast<std::size_t>(tall ? k * wide + line : line * wide + k)];
     };
     for (int a = 0; a < std::min(rows, columns); ++a)
       for (int b = 0; b <= a; ++b) {
@@ -154,8 +158,8 @@ TEST(Init, IdentityAndGains) {
     EXPECT_NEAR(leaky ? init_gain("leaky_relu", 0.01) : init_gain(name), gain.get<double>(), 1e-15) << name;
   }
   EXPECT_EQ(thrown<GraphError>([] { init_gain("rellu"); }),
-            "init_gain: no gain is known for 'rellu' (did you mean relu, selu?); known are linear, sigmoid, tanh, relu, "
-            "leaky_relu, selu");
+            "init_gain: no gain is known for 'rellu' (did you mean relu, selu?); known are linear, sigmoid, tanh, "
+            "relu, leaky_relu, selu");
 }
 
 TEST(Init, DependsOnSeedAndNameAndNothingElse) {

@@ -5,6 +5,7 @@
 #include "run.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/print.h"
+#include "thalweg/ops/conv.h"
 #include "thalweg/ops/inference.h"
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
@@ -155,6 +156,97 @@ TEST(Residual, AddsTheBranch) {
             "HERE: residual: the branch changes f64[1,2] to f64[1,3]");
 }
 
+TEST(Residual, TakesAShortcut) {
+  Graph g;
+  const Value x = input(g, "x", f64(1, 2));
+  const auto wide = [](const Value& v) { return dense(v, 3, {.init = ones(), .bias = false}); };
+  const Value y = residual(x, wide, [](const Value& v) { return dense(v, 3, {.init = filled(2), .bias = false}); });
+  EXPECT_EQ(evaluated(g, {{"x", {3, -1}}}).at(y).data, (std::vector<double>{6, 6, 6}));
+  EXPECT_EQ(first_line(thrown<GraphError>([&] { residual(x, wide, [](const Value& v) { return v; }); })),
+            "HERE: residual: the branch changes f64[1,2] to f64[1,3]");
+}
+
+TEST(Convolutions, MakeTheirVariables) {
+  Graph g;
+  const Value x = input(g, "x", f32(2, 8, 6, 4)), line = input(g, "line", f32(2, 9, 4));
+  EXPECT_EQ(conv1d(line, 6, 3, {.strides = 2, .dilation = 2, .pads = {1, 2}, .groups = 2}).type(), f32(2, 4, 6));
+  EXPECT_EQ(g.find("conv1d/kernel").type(), f32(3, 2, 6));
+  EXPECT_EQ(depthwise_conv(x, 3, {.strides = 2, .padding = "same", .multiplier = 2}).type(), f32(2, 4, 3, 8));
+  EXPECT_EQ(g.find("depthwise_conv/kernel").type(), f32(3, 3, 1, 8));
+  EXPECT_EQ(g.find("depthwise_conv/kernel").node().attrs.integers("fans"), (std::vector<Dim>{36, 18}));  // Keras
+  depthwise_conv(x, 3, {.convention = Convention::torch});
+  EXPECT_TRUE(g.find("depthwise_conv_1/kernel").node().attrs.integers("fans").empty());
+  EXPECT_EQ(separable_conv(x, 5, {3, 1}, {.multiplier = 2}).type(), f32(2, 6, 6, 5));
+  EXPECT_EQ(g.find("separable_conv/depthwise_kernel").type(), f32(3, 1, 1, 8));
+  EXPECT_EQ(g.find("separable_conv/kernel").type(), f32(1, 1, 8, 5));
+  EXPECT_EQ(g.find("separable_conv/bias").type(), f32(5));
+  EXPECT_EQ(conv_transpose(x, 6, 3, {.strides = 2, .padding = "same", .groups = 2}).type(), f32(2, 16, 12, 6));
+  EXPECT_EQ(g.find("conv_transpose/kernel").type(), f32(3, 3, 3, 4));
+  EXPECT_EQ(prelu(x).type(), x.type());
+  EXPECT_EQ(g.find("prelu/slope").type(), f32(4));
+  prelu(x, {.shared = true});
+  EXPECT_EQ(g.find("prelu_1/slope").type(), f32(1));
+}
+
+TEST(Norms, MakeTheirVariables) {
+  Graph g;
+  const Value x = input(g, "x", f64(2, 3, 8));
+  EXPECT_EQ(group_norm(x, {.groups = 4}).type(), x.type());
+  EXPECT_EQ(g.find("group_norm/beta").type(), f64(8));
+  group_norm(x, {.groups = -1});
+  EXPECT_EQ(rms_norm(x, {.axes = 2}).type(), x.type());
+  EXPECT_EQ(g.find("rms_norm/gamma").type(), f64(3, 8));
+  EXPECT_FALSE(g.has("rms_norm/beta"));
+}
+
+/// Mean and variance over many draws.
+struct Moments { double mean = 0, variance = 0; };
+Moments moments_of(const std::vector<double>& x) {
+  Moments m;
+  for (const double v : x) m.mean += v / static_cast<double>(x.size());
+  for (const double v : x) m.variance += (v - m.mean) * (v - m.mean) / static_cast<double>(x.size());
+  return m;
+}
+
+TEST(Dropout, OfWholeChannels) {
+  Graph g;
+  const Value y = spatial_dropout(input(g, "x", f64(64, 3, 2, 8)), 0.25);
+  g.output("y", y);
+  const std::vector<double> out = evaluated(g, {{"x", std::vector<double>(64 * 48, 3)}}).at(y).data;
+  double kept = 0;
+  for (std::size_t n = 0; n < 64; ++n)
+    for (std::size_t c = 0; c < 8; ++c) {
+      kept += out[n * 48 + c] != 0;
+      for (std::size_t k = 0; k < 6; ++k) EXPECT_EQ(out[n * 48 + k * 8 + c], out[n * 48 + c]);
+      EXPECT_TRUE(out[n * 48 + c] == 0 || std::fabs(out[n * 48 + c] - 4) < 1e-12);
+    }
+  EXPECT_NEAR(kept / 512, 0.75, 4 * std::sqrt(0.75 * 0.25 / 512));
+  EXPECT_EQ(inference(g).size(), 1U);
+}
+
+TEST(Dropout, KeepsMeanAndVarianceAsItSays) {
+  constexpr std::size_t n = 20000;
+  const auto drawn = [&](auto build, double x) {
+    Graph g;
+    const Value y = build(input(g, "x", f64(n)));
+    g.output("y", y);
+    EXPECT_EQ(inference(g).size(), 1U) << "inference is the identity";
+    return evaluated(g, {{"x", std::vector<double>(n, x)}}).at(y).data;
+  };
+  const double error = 5 / std::sqrt(static_cast<double>(n));
+  const Moments product = moments_of(drawn([](Value x) { return gaussian_dropout(x, 0.2); }, 2));
+  EXPECT_NEAR(product.mean, 2, error);
+  EXPECT_NEAR(product.variance, 4 * 0.25, 2 * error);
+  const Moments sum = moments_of(drawn([](Value x) { return gaussian_noise(x, 0.5); }, 2));
+  EXPECT_NEAR(sum.mean, 2, error / 2);
+  EXPECT_NEAR(sum.variance, 0.25, error);
+  // Of numbers of mean 0 and variance 1, as 1 and -1 in turn, alpha_dropout keeps both.
+  std::vector<double> both = drawn([](Value x) { return alpha_dropout(x, 0.3); }, 1);
+  for (const double v : drawn([](Value x) { return alpha_dropout(x, 0.3, {.seed = 1}); }, -1)) both.push_back(v);
+  EXPECT_NEAR(moments_of(both).mean, 0, error);
+  EXPECT_NEAR(moments_of(both).variance, 1, 2 * error);
+}
+
 TEST(Accuracy, CountsTheFirstOfEqualScores) {
   Graph g;
   const Value hits = accuracy(input(g, "x", f64(4, 3)), input(g, "labels", i32(4)));
@@ -242,6 +334,36 @@ TEST(Layers, Errors) {
   EXPECT_EQ(fact([&] { conv(image, 3, 3, {.groups = 3}); }),
             "HERE: conv: groups=3 does not divide the 4 channels of the input");
   EXPECT_EQ(fact([&] { dropout(x, 1); }), "HERE: dropout: rate is 1, must be in [0, 1)");
+  EXPECT_EQ(fact([&] { spatial_dropout(image, 1); }), "HERE: spatial_dropout: rate is 1, must be in [0, 1)");
+  EXPECT_EQ(fact([&] { spatial_dropout(x, 0.5); }), "HERE: spatial_dropout: the input must have at least 3 axes");
+  EXPECT_EQ(fact([&] { alpha_dropout(x, -0.1); }), "HERE: alpha_dropout: rate is -0.1, must be in [0, 1)");
+  EXPECT_EQ(fact([&] { gaussian_noise(x, -1); }), "HERE: gaussian_noise: stddev is -1, must be finite and at least 0");
+  EXPECT_EQ(fact([&] { group_norm(x, {.groups = 3}); }),
+            "HERE: group_norm: groups=3 does not divide the 4 channels of the input");
+  EXPECT_EQ(fact([&] { group_norm(x, {.groups = 2, .eps = 0}); }),
+            "HERE: group_norm: eps is 0, must be finite and above 0");
+  EXPECT_EQ(fact([&] { group_norm(x, v, input(g, "w", f32(3)), 2); }),
+            "HERE: group_norm: beta must be [4], one number a channel, is [3]");
+  EXPECT_EQ(fact([&] { rms_norm(x, {.axes = 3}); }), "HERE: rms_norm: axes is 3, must be in [1, 2]");
+  EXPECT_EQ(fact([&] { rms_norm(x, input(g, "u", f32(3))); }),
+            "HERE: rms_norm: gamma must have the last axes of the input [8,4], is [3]");
+  EXPECT_EQ(fact([&] { conv1d(x, 3, 3); }), "HERE: conv1d: the input must have 3 axes [N,L,C]");
+  const Value line = input(g, "line", f32(1, 5, 4));
+  EXPECT_EQ(fact([&] { conv1d(line, 3, 3, {.pads = {1, 1, 1, 1}}); }),
+            "HERE: conv1d: pads must be [left,right], are [1,1,1,1]");
+  EXPECT_EQ(fact([&] { depthwise_conv(image, 3, {.multiplier = 0}); }),
+            "HERE: depthwise_conv: multiplier is 0, must be at least 1");
+  EXPECT_EQ(fact([&] { conv_transpose(image, 3, 3, {.groups = 2}); }),
+            "HERE: conv_transpose: groups=2 does not divide the 3 filters");
+  EXPECT_EQ(fact([&] { conv_transpose(image, 2, 3, {.strides = 2, .output_padding = {2}}); }),
+            "HERE: conv2d_transpose: output_padding is 2, must be at least 0 and below the stride 2");
+  EXPECT_EQ(fact([&] { conv_transpose(image, 2, 3, {.padding = "same", .output_padding = {0}}); }),
+            "HERE: conv2d_transpose: output_padding does not go with padding=same");
+  EXPECT_EQ(fact([&] { conv_transpose(image, 2, 3, {.pads = {9, 9, 0, 0}}); }),
+            "HERE: conv2d_transpose: the pads leave nothing of the result's height");
+  EXPECT_EQ(fact([&] { conv2d_transpose(image, input(g, "k", f32(3, 3, 2, 5))); }),
+            "HERE: conv2d_transpose: channels differ: the weights read 5, the input has 4");
+  EXPECT_EQ(fact([&] { prelu(v); }), "HERE: prelu: the input must have at least 2 axes");
   EXPECT_EQ(fact([&] { dropout(x, std::nan("")); }), "HERE: dropout: rate is nan, must be in [0, 1)");
   EXPECT_EQ(fact([&] { batch_norm(x, {.running_update_rate = 1.5}); }),
             "HERE: batch_norm: running_update_rate is 1.5, must be in [0, 1]");

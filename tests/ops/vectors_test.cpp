@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ops against reference_vectors.json, in the double interpreter, at 1e-12.
+// The ops against reference_vectors.json: in the double interpreter at 1e-12, and compiled in f32 within derived bounds.
 #include "vectors.h"
 
 #include <gtest/gtest.h>
@@ -7,20 +7,33 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iostream>
+#include <iterator>
 #include <limits>
 #include <map>
+#include <regex>
 
+#include "tests/compile/bounds.h"
+#include "tests/compile/run.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/interpret.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/graph/parse.h"
 #include "thalweg/graph/philox.h"
+#include "thalweg/graph/print.h"
+#include "thalweg/lib/compile/program.h"
 #include "thalweg/ops/conv.h"
+#include "thalweg/ops/ctc.h"
 #include "thalweg/ops/index.h"
 #include "thalweg/ops/inference.h"
 #include "thalweg/ops/init.h"
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
+#include "thalweg/ops/matmul.h"
 #include "thalweg/ops/movement.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"
@@ -44,10 +57,12 @@ class Bench {
   }
   Value in(const json& list, DType dtype = DType::f64) { return in(numbers(list), Shape(sizes(list)), dtype); }
 
+  /// The meaning of the graph in double. The same graph in f32 must then, compiled, be within its bounds of that.
   Interpreter run() const {
     Interpreter interpreter(graph);
     for (const auto& [name, numbers] : feeds_) interpreter.set(name, numbers);
     interpreter.evaluate();
+    check_compiled();
     return interpreter;
   }
   std::vector<double> of(const Value& value) const { return run().at(value).data; }
@@ -55,6 +70,26 @@ class Bench {
   Graph graph;
 
  private:
+  void check_compiled() const {
+    Graph all = graph.clone();
+    std::vector<bool> is_read(all.size());
+    for (NodeId id = 0; id < all.size(); ++id)
+      for (const ValueId operand : all.operands(id)) is_read[operand.node] = true;
+    for (NodeId id = 0; id < all.size(); ++id)
+      for (std::uint32_t r = 0; !is_read[id] && r < all.node(id).types.size(); ++r)
+        all.output("out" + std::to_string(id) + "_" + std::to_string(r), all.value({id, r}));
+    const Graph narrow = parse(std::regex_replace(print(all), std::regex("f64\\["), "f32["));
+    Bounds::Feeds feeds = feeds_;
+    for (auto& [name, numbers] : feeds)
+      for (double& x : numbers.data) x = rounded_to(narrow.find(name).dtype(), x);
+    CompileOptions options;
+    options.variables = Variables();
+    Program program = compile(narrow, options);
+    set_all(program, feeds);
+    program.run();
+    EXPECT_EQ(departure(program, Bounds(narrow, feeds)), "") << print(narrow);
+  }
+
   std::map<std::string, Array<double>> feeds_;
 };
 
@@ -151,6 +186,18 @@ TEST(Vectors, Subgradients) {
     expect(bench.of(gradients(sum(max_pool(x, 2)), {x})[0]), std::vector<double>{0, 1, 0, 0}, "pooling: the first");
     EXPECT_EQ(torch("maxpool, ties").get<std::string>(), "first index");
   }
+  {
+    // The length of a vector, written so that it has a slope at 0.
+    Bench bench;
+    const Value x = bench.in({0, 0}, Shape{2});
+    const Value squared = sum(square(x));
+    const Value length = select(greater(squared, 0.0), sqrt(squared), 0.0);
+    expect(bench.of(gradients(length, {x})[0]), std::vector<double>(2, torch("norm2'(0)").get<double>()), "norm2'(0)");
+    EXPECT_EQ(torch("prod with one zero").get<std::string>(), "product of the others");
+    const Value factors = bench.in({2, 0, 5}, Shape{3});
+    const Value product = slice(factors, {0}, {1}) * slice(factors, {1}, {2}) * slice(factors, {2}, {3});
+    expect(bench.of(gradients(product, {factors})[0]), std::vector<double>{0, 10, 0}, "prod with one zero");
+  }
   EXPECT_EQ(torch("round'/sign'/floor'").get<double>(), 0);
   Bench bench;
   const Value x = bench.in({0.5}, Shape{});
@@ -204,14 +251,99 @@ TEST(Vectors, LabelSmoothing) {
   }
 }
 
+TEST(Vectors, IgnoredLabelsAndClassWeights) {
+  const json& section = vectors("losses");
+  const auto compare = [&](const json& want, const std::vector<double>& labels, const CrossEntropyOptions& options) {
+    Bench bench;
+    const Value logits = bench.in(section.at("logits")), truth = bench.in(labels, Shape{3}, DType::i32);
+    expect(bench.of(sparse_cross_entropy(logits, truth, options)), want.at("per_sample"), "per sample");
+    const Value loss = mean_sparse_cross_entropy(logits, truth, options);
+    expect(bench.of(loss), want.at("loss"), "loss");
+    expect(bench.of(gradients(loss, {logits})[0]), want.at("grad_logits"), "gradient");
+  };
+  compare(section.at("ce_ignore_index (label[1] ignored; torch divides by #valid; keras ignore_class + sum_over_batch_size "
+                     "also ends up /#valid via mask)"),
+          {0, -100, 2}, {.ignore_label = -100});
+  // The file's weights are those of its per-sample losses: 1 for class 0, 1/2 for class 2.
+  compare(section.at("ce_class_weights_torch (mean divides by sum of weights)"), numbers(section.at("labels")),
+          {.class_weights = {1, 2, 0.5}});
+}
+
+TEST(Vectors, BinaryCrossEntropy) {
+  const json& want = vectors("losses").at("bce");
+  Bench bench;
+  const Shape each{4, 1};
+  const Value p = bench.in(numbers(want.at("prob")), each), x = bench.in(numbers(want.at("logits")), each),
+              t = bench.in(numbers(want.at("target")), each);
+  expect(bench.of(binary_cross_entropy(p, t, {.from_logits = false})), want.at("per_elem"), "of probabilities");
+  const Value loss = binary_cross_entropy(x, t);
+  expect(bench.of(loss), want.at("per_elem"), "of logits");
+  expect(bench.of(gradients(mean(loss), {x})[0]), want.at("grad_logits_mean"), "gradient");
+  // What sigmoid made is taken back to its logits; smoothing moves the targets as the file says.
+  expect(bench.of(binary_cross_entropy(sigmoid(x), t, {.from_logits = false})), bench.of(loss), "of a sigmoid");
+  const Value smoothed = bench.in(numbers(want.at("keras_label_smoothing_0.1_targets")), each);
+  expect(bench.of(binary_cross_entropy(x, t, {.label_smoothing = 0.1})), bench.of(binary_cross_entropy(x, smoothed)),
+         "label smoothing");
+}
+
 TEST(Vectors, RegressionLosses) {
   const json& section = vectors("losses").at("regression");
-  for (const std::string name : {"mse", "mae"}) {
+  const std::map<std::string, std::function<Value(Value, Value)>> known = {
+      {"mse", mse},
+      {"mae", mae},
+      {"huber_delta1", [](Value y, Value t) { return huber(y, t); }},
+      {"smooth_l1_beta0.5 (torch: huber/beta)", [](Value y, Value t) { return smooth_l1(y, t, 0.5); }},
+      {"log_cosh", log_cosh},
+      {"cosine_similarity_keras (= -cos)", cosine_loss}};
+  for (const auto& [name, want] : section.items()) {
+    if (name.starts_with("y_")) continue;
+    ASSERT_TRUE(known.contains(name)) << name;
     Bench bench;
     const Value y = bench.in(section.at("y_pred")), t = bench.in(section.at("y_true"));
-    const Value loss = mean(name == "mse" ? mse(y, t) : mae(y, t));
-    expect(bench.of(loss), section.at(name).at("loss"), name);
-    expect(bench.of(gradients(loss, {y})[0]), section.at(name).at("grad"), name + " gradient");
+    const Value loss = known.at(name)(y, t);
+    expect(bench.of(loss), want.at("loss"), name);
+    if (want.contains("grad")) expect(bench.of(gradients(loss, {y})[0]), want.at("grad"), name + " gradient");
+  }
+}
+
+TEST(Vectors, DivergenceAndMargins) {
+  const json& kl = vectors("losses").at("kld");
+  Bench bench;
+  const Value t = bench.in(kl.at("y_true")), p = bench.in(kl.at("y_pred"));
+  expect(bench.of(kl_divergence(p, t, {.from_logits = false})), kl.at("value"), "KL of probabilities");
+  expect(bench.of(kl_divergence(log(p), t)), kl.at("value"), "KL of logits");
+
+  const json& margins = vectors("losses").at("hinge");
+  const Value y = bench.in(margins.at("y_pred")), signs = bench.in(margins.at("y_true_pm1"));
+  const Value loss = hinge(y, signs), half = (signs + 1.0) * 0.5;
+  expect(bench.of(loss), margins.at("hinge_mean"), "hinge");
+  expect(bench.of(gradients(loss, {y})[0]), margins.at("grad_hinge"), "hinge gradient");
+  expect(bench.of(squared_hinge(y, signs)), margins.at("squared_hinge_mean"), "squared hinge");
+  expect(bench.of(hinge(y, half)), margins.at("hinge_mean"), "hinge of 0 and 1");
+}
+
+TEST(Vectors, Ctc) {
+  const json& want = vectors("losses").at("ctc");
+  for (const std::string repeat : {"", "_repeat"}) {
+    Bench bench;
+    const json& list = want.at("logits_TxK");
+    const Value x = bench.in(numbers(list), Shape{1, static_cast<Dim>(list.size()), static_cast<Dim>(list[0].size())});
+    const Value t = bench.in(numbers(want.at("labels" + repeat)), Shape{1, 2}, DType::i32);
+    const Value loss = ctc(x, t, {.blank = want.at("blank").get<Dim>()});
+    expect(bench.of(loss), want.at("nll" + repeat), "ctc" + repeat);
+    // Longer by frames and labels that do not count, it is the same.
+    std::vector<double> longer = numbers(list);
+    longer.insert(longer.end(), list[0].size(), 7.0);
+    const Value more = bench.in(longer, Shape{1, static_cast<Dim>(list.size()) + 1, static_cast<Dim>(list[0].size())});
+    std::vector<double> labels = numbers(want.at("labels" + repeat));
+    labels.push_back(-1);
+    const Value padded = bench.in(labels, Shape{1, 3}, DType::i64);
+    const Value given = ctc(more, padded, {.input_lengths = bench.in({4}, Shape{1}, DType::i64),
+                                           .label_lengths = bench.in({2}, Shape{1}, DType::i32)});
+    expect(bench.of(given), want.at("nll" + repeat), "ctc by lengths" + repeat);
+    const std::vector<double> slopes = bench.of(gradients(given, {more})[0]), whole = bench.of(gradients(loss, {x})[0]);
+    expect({slopes.begin(), slopes.begin() + static_cast<std::ptrdiff_t>(whole.size())}, whole, "gradient");
+    for (std::size_t k = whole.size(); k < slopes.size(); ++k) EXPECT_EQ(slopes[k], 0) << "a frame that does not count";
   }
 }
 
@@ -266,6 +398,78 @@ TEST(Vectors, LayerNorm) {
   const Value x = bench.in(section.at("x")), gamma = bench.in(section.at("gamma")), beta = bench.in(section.at("beta"));
   expect(bench.of(layer_norm(x, gamma, beta, 1e-3)), section.at("keras_eps_1e-3"), "keras");
   expect(bench.of(layer_norm(x, gamma, beta, 1e-5)), section.at("torch_eps_1e-5"), "torch");
+}
+
+TEST(Vectors, RmsNorm) {
+  const json& section = vectors("rmsnorm");
+  Bench bench;
+  const Value x = bench.in(section.at("x")), gamma = bench.in(section.at("scale"));
+  expect(bench.of(rms_norm(x, gamma)), section.at("eps_1e-6 (keras)"), "keras");
+  expect(bench.of(rms_norm(x, gamma, std::numeric_limits<double>::epsilon())),
+         section.at("eps_2.22e-16 (torch default finfo.eps f64)"), "torch");
+}
+
+TEST(Vectors, GroupNorm) {
+  const json& section = vectors("groupnorm_2groups_4ch");
+  Bench bench;
+  const Value x = bench.in(section.at("x")), gamma = bench.in(section.at("gamma")), beta = bench.in(section.at("beta"));
+  expect(bench.of(group_norm(x, gamma, beta, 2, 1e-3)), section.at("keras_eps_1e-3"), "keras");
+  expect(bench.of(group_norm(x, gamma, beta, 2, 1e-5)), section.at("torch_eps_1e-5"), "torch");
+}
+
+// ---- cells and attention, written in the ops
+
+TEST(Vectors, Attention) {
+  const json& section = vectors("attention");
+  Bench bench;
+  const Value q = bench.in(section.at("q")), k = bench.in(section.at("k")), v = bench.in(section.at("v"));
+  const Value scores = matmul(q, k, {.tb = true}) * (1 / std::sqrt(2.0));
+  const Value seen = bench.in({1, 0, 0, 1, 1, 0, 1, 1, 1}, Shape{3, 3}, DType::boolean);
+  for (const bool causal : {false, true}) {
+    const json& want = section.at(causal ? "causal" : "full");
+    const Value probabilities =
+        softmax(causal ? select(seen, scores, -std::numeric_limits<double>::infinity()) : scores);
+    expect(bench.of(probabilities), want.at("probs"), "probabilities");
+    expect(bench.of(matmul(probabilities, v)), want.at("out"), "attention");
+  }
+}
+
+Value row_of(Bench& bench, const json& list) {
+    return bench.in(numbers(list), Shape{1, static_cast<Dim>(list.size())}); }
+Value columns(const Value& x, Dim first, Dim last) { return slice(x, {0, first}, {1, last}); }
+
+TEST(Vectors, LstmCell) {
+  const json& section = vectors("lstm_cell");
+  Bench bench;
+  const Value x = row_of(bench, section.at("x")), h = row_of(bench, section.at("h0")),
+      c = row_of(bench, section.at("c0"));
+  const Value z = matmul(x, bench.in(section.at("kernel"))) + matmul(h, bench.in(section.at("recurrent_kernel"))) +
+                  bench.in(section.at("bias"));
+  const Value next = sigmoid(columns(z, 2, 4)) * c + sigmoid(columns(z, 0, 2)) * tanh(columns(z, 4, 6));
+  expect(bench.of(next), section.at("c1"), "cell state");
+  expect(bench.of(sigmoid(columns(z, 6, 8)) * tanh(next)), section.at("h1"), "hidden state");
+}
+
+TEST(Vectors, GruCell) {
+  const json& section = vectors("gru_cell");
+  Bench bench;
+  const Value x = row_of(bench, section.at("x")), h = row_of(bench, section.at("h0"));
+  const Value kernel = bench.in(section.at("kernel")), recurrent = bench.in(section.at("recurrent_kernel"));
+  const Value from_x = matmul(x, kernel) + bench.in(section.at("input_bias"));
+  const auto blend = [&](const Value& z, const Value& candidate) { return z * h + (1.0 - z) * candidate; };
+  {
+    const Value from_h = matmul(h, recurrent) + bench.in(section.at("recurrent_bias"));
+    const Value z = sigmoid(columns(from_x, 0, 2) + columns(from_h, 0, 2));
+    const Value r = sigmoid(columns(from_x, 2, 4) + columns(from_h, 2, 4));
+    expect(bench.of(blend(z, tanh(columns(from_x, 4, 6) + r * columns(from_h, 4, 6)))), section.at("h1_reset_after"),
+           "reset after the product");
+  }
+  const Value from_h = matmul(h, recurrent);
+  const Value z = sigmoid(columns(from_x, 0, 2) + columns(from_h, 0, 2));
+  const Value r = sigmoid(columns(from_x, 2, 4) + columns(from_h, 2, 4));
+  const Value last = matmul(r * h, slice(recurrent, {0, 4}, {2, 6}));
+  expect(bench.of(blend(z, tanh(columns(from_x, 4, 6) + last))), section.at("h1_reset_before (recurrent bias unused)"),
+         "reset before the product");
 }
 
 // ---- convolution and pooling, of height 1
@@ -475,6 +679,21 @@ TEST(Vectors, DropoutIdentities) {
   const Value y = select(less(u, 1.0 - rate), x * (1.0 / (1.0 - rate)), x * 0.0);
   expect(bench.of(y), section.at("keep_if_u_lt_keep_prob (keras numpy backend)"), "by the file's uniforms");
 
+  // Alpha dropout's formula on the uniform numbers of the file, kept where u >= rate.
+  {
+    const json& want = section.at("alpha_dropout_rate_0.2");
+    constexpr double floor = -1.6732632423543772 * 1.0507009873554805;
+    const double a = 1 / std::sqrt((1 - rate) * (1 + rate * floor * floor));
+    expect({a}, want.at("a"), "scale");
+    expect({-a * floor * rate}, want.at("b"), "shift");
+    expect(bench.of(select(greater_equal(u, rate), x, floor) * a - a * floor * rate), want.at("y"), "alpha dropout");
+    // The layer, whose draws are its own: kept elements and dropped ones have these values.
+    const Value y_of_layer = alpha_dropout(x, rate);
+    const std::vector<double> got = bench.of(y_of_layer), given = numbers(section.at("x"));
+    for (std::size_t k = 0; k < got.size(); ++k)
+      EXPECT_TRUE(near(got[k], a * given[k] - a * floor * rate) || near(got[k], a * floor * (1 - rate))) << got[k];
+  }
+
   Graph g;
   const Value big = input(g, "x", f64(20000));
   const Value dropped = dropout(big, rate);
@@ -597,6 +816,50 @@ TEST(Vectors, Philox) {
     const PhiloxCounter out = philox({counter[0], counter[1], counter[2], counter[3]}, {key[0], key[1]});
     EXPECT_EQ(std::vector<std::uint32_t>(out.begin(), out.end()), words(want.at("out")));
   }
+}
+
+// ---- the whole file
+
+/// Text of every test's source, by its path below tests/.
+std::map<std::string, std::string> test_sources() {
+  const char* root = std::getenv("THALWEG_SOURCE");
+  const std::filesystem::path folder = std::filesystem::path(root ? root : ".") / "tests";
+  std::map<std::string, std::string> all;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".cpp" && entry.path().extension() != ".h") continue;
+    std::ifstream file(entry.path());
+    all[std::filesystem::relative(entry.path(), folder).string()] = {std::istreambuf_iterator<char>(file), {}};
+  }
+  return all;
+}
+
+/// Every section is read by the test of some room, or stands here with the reason why not. The table that it prints
+/// says who reads what.
+TEST(Vectors, EverySectionIsClaimed) {
+  const std::map<std::string, std::string> unclaimed = {
+      {"lbfgs_torch_no_linesearch", "there is no L-BFGS"},
+      {"reduce_lr_on_plateau", "there is no such callback"},
+      {"constraints_keras", "there are no constraints"},
+      {"weight_averaging", "there is no averaging of weights"},
+      {"gradient_accumulation_keras_2_sgd0.1", "there is no accumulation of gradients"},
+      {"dynamic_loss_scale", "there is no loss scaling"},
+      {"rbm_cd1", "there is no RBM"},
+      {"oracle_runs", "there is neither SOAP nor L-BFGS"}
+  };
+  const std::map<std::string, std::string> sources = test_sources();
+  ASSERT_GT(sources.size(), 20U) << "THALWEG_SOURCE does not name the source tree";
+  for (const auto& [section, content] : vectors().items()) {
+    std::string readers;
+    for (const auto& [path, text] : sources)
+      if (text.find("vectors(\"" + section + "\")") != text.npos ||
+          text.find("vectors().at(\"" + section + "\")") != text.npos)
+        readers += (readers.empty() ? "" : ", ") + path;
+    const auto excuse = unclaimed.find(section);
+    if (readers.empty() && excuse != unclaimed.end()) readers = "nobody, " + excuse->second;
+    std::cout << section << ": " << readers << '\n';
+    EXPECT_TRUE(excuse != unclaimed.end() || !readers.empty()) << "no test reads the section " << section;
+  }
+  for (const auto& [section, reason] : unclaimed) EXPECT_TRUE(vectors().contains(section)) << section << ": " << reason;
 }
 
 }  // namespace
