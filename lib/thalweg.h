@@ -38,6 +38,7 @@
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/ops/matmul.h"
+#include "thalweg/ops/metric.h"
 #include "thalweg/ops/movement.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"

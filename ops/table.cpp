@@ -17,6 +17,7 @@ OpList function_ops();
 OpList index_ops();
 OpList loss_ops();
 OpList matmul_ops();
+OpList metric_ops();
 OpList movement_ops();
 OpList norm_ops();
 OpList pointwise_ops();
@@ -31,7 +32,7 @@ namespace {
 OpList collected() {
   OpList all;
   for (OpList (*list)() : {activation_ops, check_ops, conv_ops, ctc_ops, function_ops, index_ops, loss_ops, matmul_ops,
-                           movement_ops, norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
+                           metric_ops, movement_ops, norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
                            source_ops})
     for (const OpDef* op : list()) all.push_back(op);
   std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });

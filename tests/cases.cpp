@@ -508,6 +508,7 @@ void loss_rows(Rows& rows) {
   rows.add("sparse_cross_entropy_backward", {f32(2, 3, 4), i32(2, 3), f32(2, 3)}, {usual, whole(0, 3), usual});
   for (const TensorType& type : {f32(5, 4), f32(7), f32(2, 3, 4)})
     rows.add("cross_entropy", {type, type}, {usual, real(0.1, 1)});
+  for (const TensorType& type : {f32(), f32(3, 5)}) exact(rows.add("sample_mean", {type}, {usual}));
   const Domain distribution = {.kind = Domain::Kind::distribution, .lo = 0.1, .hi = 1};
   for (const TensorType& type : {f32(5, 4), f32(7)}) {
     rows.add("check_target", {type}, {distribution}, {Attr("rule", "distribution")});

@@ -5,7 +5,9 @@
 
 namespace thalweg {
 
-bool is_alias(const Node& node) { return is(node, "reshape") || is(node, "stop_gradient") || is(node, "by_mode"); }
+bool is_alias(const Node& node) {
+  return is(node, "reshape") || is(node, "stop_gradient") || is(node, "by_mode") || is(node, "sample_mean");
+}
 
 std::vector<TensorType> types_of(const Graph& graph, std::span<const ValueId> values) {
   std::vector<TensorType> all;

@@ -14,6 +14,7 @@
 #include "thalweg/lib/train/batches.h"
 #include "thalweg/lib/train/early_stopping.h"
 #include "thalweg/lib/train/interruption.h"
+#include "thalweg/lib/train/means.h"
 #include "thalweg/lib/train/progress.h"
 #include "thalweg/lib/train/with_batch.h"
 #include "thalweg/ops/inference.h"
@@ -28,46 +29,6 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
-
-/// Means of scalar outputs over samples: each batch weighs as many as it holds.
-class Means {
- public:
-  explicit Means(std::vector<std::string> names)
-      : names_(std::move(names)), sums_(names_.size()), marked_(names_.size()), means_(names_.size()) {}
-  void reset() {
-    std::fill(sums_.begin(), sums_.end(), 0.0);
-    samples_ = 0;
-  }
-  void add(const Program& program, Dim samples) {
-    add_late(program, samples);
-    samples_ += samples;
-  }
-  /// More outputs of samples that were added.
-  void add_late(const Program& program, Dim samples) {
-    for (std::size_t i = 0; i < names_.size(); ++i)
-      if (program.has_output(names_[i])) sums_[i] += program.scalar(names_[i]) * static_cast<double>(samples);
-  }
-  /// Begins what take_back() forgets.
-  void mark() {
-    std::copy(sums_.begin(), sums_.end(), marked_.begin());
-    marked_samples_ = samples_;
-  }
-  void take_back() {
-    std::copy(marked_.begin(), marked_.end(), sums_.begin());
-    samples_ = marked_samples_;
-  }
-  const std::vector<std::string>& names() const { return names_; }
-  const std::vector<double>& means() {
-    for (std::size_t i = 0; i < sums_.size(); ++i) means_[i] = sums_[i] / static_cast<double>(samples_);
-    return means_;
-  }
-
- private:
-  std::vector<std::string> names_;
-  std::vector<double> sums_, marked_;
-  std::vector<double> means_;
-  Dim samples_ = 0, marked_samples_ = 0;
-};
 
 /// The first number of the tensor that is nan or infinite.
 std::optional<double> first_not_finite(const Tensor& tensor) {
@@ -117,8 +78,7 @@ class Training final : public TrainingRun {
         batch_(batch_asked(graph, learning_, options)),
         graph_(computed_at_once(graph, batch_, options)),
         binding_(bind_inputs(graph_, train, options.input, options.label)),
-        means_(scalar_outputs(graph_)),
-        validation_means_(std::vector<std::string>{}),
+        means_(graph_),
         progress_(options.verbose, options.epochs, train.size()) {
     check_options();
     if (options_.micro_batch > 0 && !options_.ghost_batches) check_separable(graph);
@@ -282,9 +242,9 @@ class Training final : public TrainingRun {
       steps_.emplace(graph_, learning_, binding_, compiling);
     }
     if (!judging_) return;
-    const Graph predicting = inference(graph_, means_.names());
+    const Graph predicting = inference(graph_, means_.read());
     checks_.emplace(predicting, judging_->end - judging_->begin, binding_, compiling);
-    validation_means_ = Means(means_.names());
+    validation_means_ = means_;
   }
 
   void name_columns() {
@@ -554,11 +514,11 @@ double Scores::operator[](std::string_view name) const {
 }
 
 Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& data, const RunOptions& options) {
-  Means means(scalar_outputs(graph));
+  Graph sized_graph = options.batch == 0 ? graph.clone() : with_batch(graph, options.batch);
+  Means means(sized_graph);
   if (means.names().empty()) run_error("graph '{}' has no scalar output to evaluate", graph.name());
-  const Graph sized_graph = sized(graph, options.batch);
   const Binding binding = bind_inputs(sized_graph, data, options.input, options.label);
-  const Graph predicting = inference(sized_graph, means.names());
+  const Graph predicting = inference(sized_graph, means.read());
   check_variables(predicting, variables);
   Batches batches(predicting, data.size(), binding, with_variables(options.compile, variables));
   const Samples samples{&data, 0, data.size(), {}};

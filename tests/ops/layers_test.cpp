@@ -8,8 +8,10 @@
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/inference.h"
 #include "thalweg/ops/layers.h"
+#include "thalweg/ops/index.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/ops/matmul.h"
+#include "thalweg/ops/metric.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/pool.h"
@@ -262,6 +264,57 @@ TEST(Accuracy, Binary) {
   EXPECT_NEAR(run.at(hits)[0], 0.8, 1e-7);
 }
 
+TEST(Metrics, OfTwoKinds) {
+  Graph g;
+  const Value p = input(g, "p", f64(6)), t = input(g, "t", i32(6));
+  const Value at_half = precision(p, t), sharp = precision(p, t, 0.35), found = recall(p, t, 0.35);
+  const Value f2 = f_score(p, t, 2, 0.35), area = auc(p, t), none = precision(p, t, 2), no_kind = auc(p, t * 0);
+  const auto run = evaluated(g, {{"p", {0.9, 0.2, 0.6, 0.4, 0.8, 0.3}}, {"t", {1, 0, 0, 1, 1, 0}}});
+  EXPECT_NEAR(run.at(at_half)[0], 2 / 3.0, 1e-15);
+  EXPECT_NEAR(run.at(sharp)[0], 3 / 4.0, 1e-15);
+  EXPECT_NEAR(run.at(found)[0], 1, 1e-15);
+  EXPECT_NEAR(run.at(f2)[0], 15 / 16.0, 1e-15);
+  EXPECT_NEAR(run.at(area)[0], 8 / 9.0, 1e-12) << "8 of the 9 pairs are in order";
+  EXPECT_EQ(run.at(none)[0], 0);
+  EXPECT_EQ(run.at(no_kind)[0], 0);
+}
+
+TEST(Metrics, OfManyClasses) {
+  Graph g;
+  const Value x = input(g, "x", f64(3, 4)), labels = input(g, "labels", i64(3));
+  const std::vector<Value> top = {top_k_accuracy(x, labels, 1), top_k_accuracy(x, labels, 2),
+      top_k_accuracy(x, labels, 3)};
+  const Value hot = categorical_accuracy(x, one_hot(labels, 4, DType::f64));
+  const auto run = evaluated(g, {{"x", {0.1, 0.4, 0.3, 0.2, 5, 5, 5, 1, std::nan(""), 1, 2, 3}},
+      {"labels", {2, 2, 0}}});
+  EXPECT_EQ(run.at(top[0])[0], 0);
+  EXPECT_NEAR(run.at(top[1])[0], 1 / 3.0, 1e-15);
+  EXPECT_NEAR(run.at(top[2])[0], 2 / 3.0, 1e-15) << "of equal scores the first count, and NaN is no hit";
+  EXPECT_NEAR(run.at(hot)[0], 1 / 3.0, 1e-15);
+
+  Graph h;
+  const Value y = input(h, "y", f64(6, 3)), l = input(h, "l", i32(6));
+  const MacroScores m = macro_scores(y, l);
+  const Value shares = confusion_shares(y, l);
+  // Largest: 0 1 1 1 2 0.
+  const auto counted = evaluated(h, {{"y", {9, 0, 0, 0, 9, 0, 0, 9, 0, 0, 9, 0, 0, 0, 9, 9, 0, 0}},
+      {"l", {0, 0, 1, 1, 2, 2}}});
+  expect_close(counted.at(shares).data, {1 / 6.0, 1 / 6.0, 0, 0, 2 / 6.0, 0, 1 / 6.0, 0, 1 / 6.0}, 1e-15);
+  EXPECT_NEAR(counted.at(m.precision)[0], (1 / 2.0 + 2 / 3.0 + 1) / 3, 1e-15);
+  EXPECT_NEAR(counted.at(m.recall)[0], (1 / 2.0 + 1 + 1 / 2.0) / 3, 1e-15);
+  EXPECT_NEAR(counted.at(m.f1)[0], (2 / 4.0 + 4 / 5.0 + 2 / 3.0) / 3, 1e-15);
+}
+
+TEST(Metrics, OfNumbers) {
+  Graph g;
+  const Value y = input(g, "y", f64(2, 2)), t = input(g, "t", f64(2, 2));
+  const Value root = rmse(y, t), explained = r2(y, t), flat = r2(y, t * 0);
+  const auto run = evaluated(g, {{"y", {1, 2, 3, 5}}, {"t", {1, 2, 3, 4}}});
+  EXPECT_NEAR(run.at(root)[0], 0.5, 1e-15);
+  EXPECT_NEAR(run.at(explained)[0], 1 - 0.25 / 1.25, 1e-15);
+  EXPECT_EQ(run.at(flat)[0], 0);
+}
+
 /// A whole net: what inference keeps, and that its first loss and gradients are what they should be.
 TEST(Inference, KeepsWhatTheOutputsRead) {
   Graph g("net");
@@ -372,6 +425,12 @@ TEST(Layers, Errors) {
             "HERE: accuracy: shapes do not match: [8,4] needs [8], got [8,1]");
   EXPECT_EQ(fact([&] { accuracy(x, input(g, "f", f32(8))); }),
             "HERE: accuracy: labels must be i32, i64 or u8, are f32[8]");
+  EXPECT_EQ(fact([&] { top_k_accuracy(x, input(g, "l8", i32(8)), 5); }),
+      "HERE: top_k_accuracy: k is 5, must be in [1, 4]");
+  EXPECT_EQ(fact([&] { precision(x, v); }), "HERE: precision: shapes do not match: [8,4] and [4]");
+  EXPECT_EQ(fact([&] { macro_scores(x, v); }), "HERE: macro_scores: labels must be integers [8], are f32[4]");
+  EXPECT_EQ(fact([&] { f_score(x, x, 0); }), "HERE: f_score: beta is 0, must be finite and above 0");
+  EXPECT_EQ(fact([&] { auc(x, x, 2); }), "HERE: auc: thresholds is 2, must be in [3, 100000]");
   EXPECT_EQ(fact([&] { global_avg_pool(x); }), "HERE: global_avg_pool: the input must have 4 axes [N,H,W,C]");
 }
 

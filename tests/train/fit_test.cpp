@@ -15,6 +15,7 @@
 #include "models.h"
 #include "thalweg/lib/data/readers.h"
 #include "thalweg/lib/io/safetensors.h"
+#include "thalweg/ops/metric.h"
 
 namespace thalweg {
 namespace {
@@ -51,6 +52,46 @@ TEST(Fit, FractionValidatesOnTheLastSamples) {
   EXPECT_EQ(split_off["loss"], given["loss"]);
   EXPECT_EQ(split_off["val_loss"], given["val_loss"]);
   EXPECT_TRUE(same_values(split_off.variables, given.variables));
+}
+
+/// Quotients and roots of means are computed from the means over all samples, for any batch size.
+TEST(Fit, MetricsThatAreNoMeansAreOfAllSamples) {
+  const Dataset data = spiral(50);
+  const auto with_metrics = [](Dim batch) {
+    Graph g = mlp(batch);
+    const auto value = [&](const char* name) {
+      for (const Graph::Output& output : g.outputs())
+        if (output.name == name) return g.value(output.value);
+      return Value();
+    };
+    const MacroScores scores = macro_scores(value("logits"), g.find("t"));
+    g.output("f1", scores.f1);
+    g.output("precision", scores.precision);
+    g.output("rms", sqrt(sample_mean(square(value("loss")))));
+    return g;
+  };
+  const Graph g = with_metrics(16);
+  const History history = fit(g, data, {.epochs = 4, .validation = data, .verbose = 0});
+  EXPECT_EQ(history.columns,
+            (std::vector<std::string>{"epoch", "loss", "accuracy", "f1", "precision", "rms", "val_loss", "val_accuracy",
+                                      "val_f1", "val_precision", "val_rms", "seconds"}));
+  const Scores by16 = evaluate(g, history.variables, data), whole = evaluate(with_metrics(50), history.variables, data);
+  for (const char* name : {"f1", "precision", "accuracy"}) {
+    EXPECT_NEAR(by16[name], whole[name], 1e-6) << name;
+    EXPECT_NEAR(by16[name], history.last(std::string("val_") + name), 1e-6) << name;
+  }
+  // The mean of the batches' own numbers is another one.
+  double batches = 0;
+  for (Dim first = 0; first < 50; first += 10)
+    batches += evaluate(with_metrics(10), history.variables, rows(data, first, first + 10))["f1"] / 5;
+  EXPECT_GT(std::fabs(batches - whole["f1"]), 1e-4);
+
+  Graph mixed = mlp(16);
+  const Value loss = mixed.value(mixed.outputs()[1].value);
+  mixed.output("mixed", sample_mean(loss) + loss);
+  EXPECT_NE(run_error_of([&] { evaluate(mixed, history.variables, data); })
+                .find("output 'mixed' is computed from sample means and from what a single step holds"),
+            std::string::npos);
 }
 
 TEST(Fit, ShortLastBatchWeighsWhatItHolds) {
