@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random configurations of what Thalweg and PyTorch both have, with results and gradients from the double interpreter,
+// one line of JSON each: tests/ops/torch_oracle.py computes them again. Not part of the test suite.
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cases.h"
+#include "thalweg/graph/autodiff.h"
+#include "thalweg/graph/interpret.h"
+#include "thalweg/ops/conv.h"
+#include "thalweg/ops/ctc.h"
+#include "thalweg/ops/loss.h"
+#include "thalweg/ops/norm.h"
+#include "thalweg/ops/pointwise.h"
+#include "thalweg/ops/pool.h"
+#include "thalweg/ops/reduce.h"
+#include "thalweg/ops/softmax.h"
+#include "thalweg/ops/source.h"
+
+namespace thalweg::testing {
+namespace {
+
+using nlohmann::json;
+
+/// One configuration: what it is called for torch, its options, its inputs, and the value that Thalweg makes of them.
+class Config {
+ public:
+  Config(std::string what, Numbers& random, json options = json::object())
+      : random_(random),
+        line_{{"what", std::move(what)}, {"options", std::move(options)}, {"inputs", json::object()}} {}
+
+  Value in(const std::string& name, const Shape& shape, double lo = -3, double hi = 3) {
+    return given(name, random_.array(shape, lo, hi));
+  }
+  Value whole(const std::string& name, const Shape& shape, Dim lo, Dim hi) {
+    Array<double> numbers(shape);
+    for (double& x : numbers.data)
+        x = static_cast<double>(lo) + static_cast<double>(random_.below(static_cast<std::size_t>(hi - lo + 1)));
+    return given(name, std::move(numbers), DType::i32);
+  }
+  Value distribution(const std::string& name, const Shape& shape) {
+    Array<double> numbers = random_.array(shape, 0.05, 1);
+    const auto line = static_cast<std::size_t>(shape.back());
+    for (std::size_t first = 0; first < numbers.size(); first += line) {
+      double sum = 0;
+      for (std::size_t k = first; k < first + line; ++k) sum += numbers[k];
+      for (std::size_t k = first; k < first + line; ++k) numbers[k] /= sum;
+    }
+    return given(name, std::move(numbers));
+  }
+
+  /// Prints the configuration with y and the gradients of sum(y * seed) with respect to its float inputs.
+  void emit(const Value& y) {
+    const Value seed = in("seed", y.shape(), -1, 1);
+    std::vector<Value> wrt;
+    std::vector<std::string> names;
+    for (const auto& [name, value] : values_)
+      if (is_float(value.dtype()) && name != "seed") {
+        wrt.push_back(value);
+        names.push_back(name);
+      }
+    const std::vector<Value> slopes = gradients(y, wrt, {.allow_unconnected = true, .seed = seed});
+    Interpreter run(graph);
+    for (const auto& [name, numbers] : feeds_) run.set(name, numbers);
+    run.evaluate();
+    line_["y"] = run.at(y).data;
+    for (std::size_t k = 0; k < names.size(); ++k) line_["gradients"][names[k]] = run.at(slopes[k]).data;
+    std::cout << line_.dump() << '\n';
+  }
+
+  Graph graph;
+
+ private:
+  Value given(const std::string& name, Array<double> numbers, DType dtype = DType::f64) {
+    line_["inputs"][name] = {{"shape", numbers.shape.vector()}, {"data", numbers.data}, {"whole", dtype == DType::i32}};
+    const Value value = input(graph, name, {dtype, numbers.shape});
+    values_.emplace_back(name, value);
+    feeds_[name] = std::move(numbers);
+    return value;
+  }
+
+  Numbers& random_;
+  json line_;
+  std::vector<std::pair<std::string, Value>> values_;
+  std::map<std::string, Array<double>> feeds_;
+};
+
+Dim size(Numbers& random, Dim least, Dim most) {
+  return least + static_cast<Dim>(random.below(static_cast<std::size_t>(most - least + 1)));
+}
+bool coin(Numbers& random) { return random.below(2) == 1; }
+Shape shape_of(Numbers& random, std::size_t least_rank = 1) {
+  std::vector<Dim> dims;
+  for (std::size_t k = least_rank + random.below(3); k > 0; --k) dims.push_back(size(random, 1, 5));
+  return Shape(dims);
+}
+
+void activations(Numbers& random) {
+  const std::map<std::string, Value (*)(Operand)> plain = {
+      {"relu", relu}, {"selu", selu}, {"mish", mish}, {"silu", silu}, {"softplus", softplus}, {"sigmoid", sigmoid},
+      {"tanh", tanh}, {"relu6", relu6}, {"hardsigmoid", hard_sigmoid},
+          {"hardswish", hard_swish}, {"hardtanh", hard_tanh},
+      {"softsign", softsign}, {"logsigmoid", log_sigmoid}};
+  for (const auto& [name, f] : plain) {
+    Config c(name, random);
+    c.emit(f(c.in("x", shape_of(random), -8, 8)));
+  }
+  const double a = random.uniform(0, 2);
+  const auto with = [&](const std::string& name, const char* option, const std::function<Value(Value)>& f) {
+    Config c(name, random, {{option, a}});
+    c.emit(f(c.in("x", shape_of(random), -4, 4)));
+  };
+  with("leaky_relu", "negative_slope", [&](const Value& x) { return leaky_relu(x, a); });
+  with("elu", "alpha", [&](const Value& x) { return elu(x, a); });
+  with("hardshrink", "lambd", [&](const Value& x) { return hard_shrink(x, a); });
+  with("softshrink", "lambd", [&](const Value& x) { return soft_shrink(x, a); });
+  for (const char* approximate : {"none", "tanh"}) {
+    Config c("gelu", random, {{"approximate", approximate}});
+    c.emit(gelu(c.in("x", shape_of(random), -6, 6), {.approximate = approximate}));
+  }
+  Config c("prelu", random);
+  const Shape shape = shape_of(random, 2);
+  c.emit(prelu(c.in("x", shape), c.in("slope", Shape{shape.back()})));
+}
+
+void regressions(Numbers& random) {
+  const Shape shape = shape_of(random);
+  const double a = random.uniform(0.1, 2);
+  const auto loss = [&](const std::string& name, json options, double low,
+      const std::function<Value(Value, Value)>& f) {
+    Config c(name, random, std::move(options));
+    c.emit(f(c.in("x", shape), c.in("t", shape, low, 3)));
+  };
+  loss("mse_loss", json::object(), -3, mse);
+  loss("l1_loss", json::object(), -3, mae);
+  loss("huber_loss", {{"delta", a}}, -3, [&](const Value& x, const Value& t) { return huber(x, t, a); });
+  loss("smooth_l1_loss", {{"beta", a}}, -3, [&](const Value& x, const Value& t) { return smooth_l1(x, t, a); });
+  loss("poisson_nll_loss", json::object(), 0,
+       [](const Value& x, const Value& t) { return poisson(x, t, {.log_input = true}); });
+  loss("cosine", json::object(), -3, cosine_loss);
+}
+
+void classifications(Numbers& random) {
+  const Dim n = size(random, 1, 6), classes = size(random, 2, 7);
+  std::vector<double> weights;
+  for (Dim k = 0; k < classes; ++k) weights.push_back(random.uniform(0.1, 2));
+  const double smoothing = coin(random) ? 0 : random.uniform(0, 0.5);
+  const bool weighted = coin(random), ignores = coin(random), whole = coin(random);
+  const Dim ignored = coin(random) ? -1 : 1;
+  json options = {{"label_smoothing", smoothing}, {"reduction", whole ? "mean" : "none"}};
+  CrossEntropyOptions ours{.label_smoothing = smoothing};
+  if (weighted) options["weight"] = ours.class_weights = weights;
+  {
+    Config c("cross_entropy", random, options);
+    const Value x = c.in("x", Shape{n, classes}), t = c.distribution("t", Shape{n, classes});
+    c.emit(whole ? mean(cross_entropy(x, t, ours)) : cross_entropy(x, t, ours));
+  }
+  if (ignores) {
+    ours.ignore_label = ignored;
+    options["ignore_index"] = ignored;
+  }
+  {
+    Config c("cross_entropy", random, options);
+    const Value x = c.in("x", Shape{n, classes});
+    const Value t = c.whole("t", Shape{n}, ignores ? std::min<Dim>(ignored, 0) : 0, classes - 1);
+    c.emit(whole ? mean_sparse_cross_entropy(x, t, ours) : sparse_cross_entropy(x, t, ours));
+  }
+  {
+    const double positive = random.uniform(0.2, 5);
+    Config c("binary_cross_entropy_with_logits", random, {{"pos_weight", positive}});
+    const Shape shape = shape_of(random);
+    c.emit(binary_cross_entropy(c.in("x", shape, -9, 9), c.in("t", shape, 0, 1), {.positive_weight = positive}));
+  }
+  {
+    Config c("kl_div", random);
+    c.emit(kl_divergence(c.in("x", Shape{n, classes}), c.distribution("t", Shape{n, classes})));
+  }
+  {
+    const double gamma = random.uniform(1, 4), alpha = random.uniform(0, 1);
+    Config c("sigmoid_focal", random, {{"gamma", gamma}, {"alpha", alpha}});
+    const Shape shape = shape_of(random);
+    c.emit(binary_focal_cross_entropy(c.in("x", shape), c.in("t", shape, 0, 1), {.gamma = gamma, .alpha = alpha}));
+  }
+  {
+    const Dim labels = size(random, 1, 4), frames = size(random, 2 * labels, 12), blank = size(random, 0, classes - 1);
+    Config c("ctc_loss", random, {{"blank", blank}});
+    const Value x = c.in("x", Shape{n, frames, classes});
+    // Any class but the blank.
+    const Value t = c.whole("t", Shape{n, labels}, blank == 0 ? 1 : 0, blank == 0 ? classes - 1 : blank - 1);
+    c.emit(ctc(x, t, {.blank = blank, .input_lengths = c.whole("frames", Shape{n}, 2 * labels, frames),
+                      .label_lengths = c.whole("labels", Shape{n}, 0, labels)}));
+  }
+}
+
+void norms(Numbers& random) {
+  const double eps = coin(random) ? 1e-3 : 1e-5;
+  {
+    const Dim groups = size(random, 1, 3), channels = groups * size(random, 1, 3);
+    Config c("group_norm", random, {{"groups", groups}, {"eps", eps}});
+    c.emit(group_norm(c.in("x", Shape{size(random, 1, 3), size(random, 2, 4), size(random, 2, 4), channels}),
+                      c.in("gamma", Shape{channels}), c.in("beta", Shape{channels}), groups, eps));
+  }
+  {
+    Config c("layer_norm", random, {{"eps", eps}});
+    const Dim k = size(random, 2, 6);
+    c.emit(layer_norm(c.in("x", Shape{size(random, 1, 4), k}), c.in("gamma", Shape{k}), c.in("beta", Shape{k}), eps));
+  }
+  {
+    Config c("rms_norm", random, {{"eps", eps}});
+    const Dim k = size(random, 2, 6);
+    c.emit(rms_norm(c.in("x", Shape{size(random, 1, 4), k}), c.in("gamma", Shape{k}), eps));
+  }
+  Config c("batch_norm", random, {{"eps", eps}});
+  const Dim k = size(random, 1, 4);
+  c.emit(batch_norm_training(c.in("x", Shape{size(random, 2, 4), size(random, 1, 3), size(random, 1, 3), k}),
+                             c.in("gamma", Shape{k}), c.in("beta", Shape{k}), eps).y);
+}
+
+Extent extent(Numbers& random, Dim least, Dim most) { return {size(random, least, most), size(random, least, most)}; }
+json pair(const Extent& e) { return json::array({e.height, e.width}); }
+
+void convolutions(Numbers& random) {
+  const Dim groups = size(random, 1, 3), in = groups * size(random, 1, 3), out = groups * size(random, 1, 3);
+  const Extent strides = extent(random, 1, 3), dilation = extent(random, 1, 2), window = extent(random, 1, 3),
+               pads = extent(random, 0, 2);
+  const json options = {{"stride", pair(strides)}, {"dilation", pair(dilation)},
+      {"padding", pair(pads)}, {"groups", groups}};
+  const std::vector<Dim> four = {pads.height, pads.height, pads.width, pads.width};
+  {
+    Config c("conv2d", random, options);
+    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 5, 8), size(random, 5, 8), in});
+    const Value w = c.in("w", Shape{window.height, window.width, in / groups, out});
+    c.emit(conv2d(x, w, {.strides = strides, .dilation = dilation, .pads = four, .groups = groups}));
+  }
+  {
+    Config c("conv1d", random, {{"stride", strides.width}, {"dilation", dilation.width},
+        {"padding", pads.width}, {"groups", groups}});
+    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 5, 9), in}),
+        w = c.in("w", Shape{window.width, in / groups, out});
+    c.emit(conv1d(x, w, {.strides = strides, .dilation = dilation, .pads = {pads.width, pads.width},
+                         .groups = groups}));
+  }
+  {
+    // Pads that the window covers, and a step more of output than of stride at most.
+    const Extent low = {std::min(pads.height, window.height - 1), std::min(pads.width, window.width - 1)};
+    const Extent more = {size(random, 0, strides.height - 1), size(random, 0, strides.width - 1)};
+    Config c("conv_transpose2d", random,
+             {{"stride", pair(strides)}, {"dilation", pair(dilation)}, {"padding", pair(low)},
+                 {"output_padding", pair(more)}, {"groups", groups}});
+    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 2, 4), size(random, 2, 4), in});
+    const Value w = c.in("w", Shape{window.height, window.width, out / groups, in});
+    c.emit(conv2d_transpose(x, w, {.strides = strides, .dilation = dilation,
+                                   .pads = {low.height, low.height, low.width, low.width},
+                                   .output_padding = more, .groups = groups}));
+  }
+  {
+    const Dim multiplier = size(random, 1, 3);
+    Config c("depthwise", random, {{"stride", pair(strides)}, {"dilation", pair(dilation)},
+        {"padding", pair(pads)}, {"groups", in}});
+    const Value x = c.in("x", Shape{1, size(random, 5, 8), size(random, 5, 8), in});
+    const Value w = c.in("w", Shape{window.height, window.width, 1, in * multiplier});
+    c.emit(conv2d(x, w, {.strides = strides, .dilation = dilation, .pads = four, .groups = in}));
+  }
+  const Extent size_of = extent(random, 2, 3),
+      held = {std::min(pads.height, size_of.height / 2), std::min(pads.width, size_of.width / 2)};
+  const std::vector<Dim> around = {held.height, held.height, held.width, held.width};
+  const json pooling = {{"kernel_size", pair(size_of)}, {"stride", pair(strides)}, {"padding", pair(held)}};
+  for (const char* what : {"max_pool2d", "avg_pool2d"}) {
+    Config c(what, random, pooling);
+    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 4, 7), size(random, 4, 7), size(random, 1, 3)});
+    c.emit(std::string_view(what) == "max_pool2d"
+               ? max_pool(x, size_of, {.strides = strides, .pads = around})
+               : avg_pool(x, size_of, {.strides = strides, .pads = around, .count_include_pad = true}));
+  }
+}
+
+}  // namespace
+}  // namespace thalweg::testing
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 50;
+  thalweg::testing::Numbers random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
+  for (int round = 0; round < rounds; ++round) {
+    thalweg::testing::activations(random);
+    thalweg::testing::regressions(random);
+    thalweg::testing::classifications(random);
+    thalweg::testing::norms(random);
+    thalweg::testing::convolutions(random);
+  }
+}
