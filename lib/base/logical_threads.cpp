@@ -8,10 +8,12 @@ void omp_set_num_threads(int threads) noexcept;
 
 namespace thalweg {
 
-LogicalThreads::LogicalThreads(int threads) : before_(omp_get_max_threads()) {
-  if (before_ != threads) omp_set_num_threads(threads);
+LogicalThreads::LogicalThreads(int threads) : before_(omp_get_max_threads()), changed_(before_ != threads) {
+  if (changed_) omp_set_num_threads(threads);
 }
 
-LogicalThreads::~LogicalThreads() { omp_set_num_threads(before_); }
+LogicalThreads::~LogicalThreads() {
+  if (changed_) omp_set_num_threads(before_);
+}
 
 }  // namespace thalweg

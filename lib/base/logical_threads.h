@@ -15,6 +15,7 @@ class LogicalThreads {
 
  private:
   int before_;
+  bool changed_;
 };
 
 }  // namespace thalweg

@@ -129,39 +129,60 @@ FloatingPointState floating_point_state() {
   asm volatile("fnstcw %0" : "=m"(state.scalar_control));
   return state;
 }
+namespace {
+void set_vector_control(std::uint32_t control) { asm volatile("ldmxcsr %0" : : "m"(control)); }
+}  // namespace
 void set_floating_point_state(FloatingPointState state) {
   // Exceptions that wait from before would trap at the next x87 instruction once they are unmasked.
   asm volatile("fnclex");
-  asm volatile("ldmxcsr %0" : : "m"(state.vector_control));
+  set_vector_control(state.vector_control);
   asm volatile("fldcw %0" : : "m"(state.scalar_control));
 }
 FloatingPointState default_floating_point_state() { return {.vector_control = 0x1f80, .scalar_control = 0x037f}; }
 #else
 FloatingPointState floating_point_state() { return {}; }
+namespace {
+void set_vector_control(std::uint32_t) {}
+}  // namespace
 void set_floating_point_state(FloatingPointState) {}
 FloatingPointState default_floating_point_state() { return {}; }
 #endif
 
-FloatingPointScope::FloatingPointScope(int threads) : threads_(in_parallel() ? 1 : std::clamp(threads, 1, most)) {
+namespace {
+
+/// Sets the state if it is another, for the time until put_back(); returns the one before. (Loading the registers
+/// costs more than reading them.)
+FloatingPointState enter_default() {
+  constexpr std::uint32_t flags = 0x3f;  // what has happened, not how to compute
+  const FloatingPointState before = floating_point_state(), wanted = default_floating_point_state();
+  if ((before.vector_control & ~flags) != wanted.vector_control || before.scalar_control != wanted.scalar_control)
+    set_floating_point_state(wanted);
+  return before;
+}
+void put_back(FloatingPointState before) {
+  const FloatingPointState now = floating_point_state();
+  if (now.scalar_control != before.scalar_control) set_floating_point_state(before);
+  else if (now.vector_control != before.vector_control) set_vector_control(before.vector_control);
+}
+
+}  // namespace
+
+FloatingPointScope::FloatingPointScope(int threads) : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most)) {
   if (threads_ == 1) {
-    saved_[0] = floating_point_state();
-    set_floating_point_state(default_floating_point_state());
+    saved_[0] = enter_default();
     return;
   }
   // The team at the end may be the larger one; zeros would unmask every trap in its new threads.
   std::fill_n(saved_, threads_, default_floating_point_state());
-  on_team(threads_, [&](int thread, int) {
-    saved_[thread] = floating_point_state();
-    set_floating_point_state(default_floating_point_state());
-  });
+  on_team(threads_, [&](int thread, int) { saved_[thread] = enter_default(); });
 }
 
 FloatingPointScope::~FloatingPointScope() {
   if (threads_ == 1) {
-    set_floating_point_state(saved_[0]);
+    put_back(saved_[0]);
     return;
   }
-  on_team(threads_, [&](int thread, int) { set_floating_point_state(saved_[thread]); });
+  on_team(threads_, [&](int thread, int) { put_back(saved_[thread]); });
 }
 
 }  // namespace thalweg

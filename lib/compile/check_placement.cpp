@@ -71,7 +71,7 @@ class Replay {
     for (std::size_t i = 0; i < work.in.size(); ++i) need(places.in[i], work.in[i], what);
     for (std::size_t i = 0; i < places.out.size(); ++i) {
       for (std::size_t j = 0; j < places.in.size(); ++j)
-        if (overlap(places.out[i], places.in[j]) && !(same(places.out[i], places.in[j]) && work.kernel->in_place(j)))
+        if (overlap(places.out[i], places.in[j]) && !(same(places.out[i], places.in[j]) && work.kernel->in_place(j, i)))
           fail(what + " writes over an operand that it does not take in place");
       for (std::size_t j = 0; j < i; ++j)
         if (overlap(places.out[i], places.out[j])) fail(what + " writes two results to one place");

@@ -3,9 +3,7 @@
 #include "thalweg/lib/onednn/lower.h"
 
 namespace thalweg {
-namespace {
 
-/// The vector that `add` adds to `value` over its last axis, if that is what it does and it exists before the step.
 std::optional<ValueId> bias_of(const Graph& graph, const Uses& uses, NodeId add, NodeId value) {
   for (const ValueId operand : graph.operands(add)) {
     if (operand.node == value) continue;
@@ -20,8 +18,6 @@ std::optional<ValueId> bias_of(const Graph& graph, const Uses& uses, NodeId add,
   }
   return {};
 }
-
-}  // namespace
 
 std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads) {
   if (!onednn::takes_epilogue(graph.node(id), graph.node(id).types[0])) return {};

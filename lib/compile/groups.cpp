@@ -5,7 +5,9 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/compile/planning.h"
+#include "thalweg/lib/kernels/conv_code.h"
 #include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/product_code.h"
 #include "thalweg/lib/kernels/widened.h"
 #include "thalweg/lib/onednn/lower.h"
 
@@ -25,6 +27,7 @@ class Grouping {
 
   std::vector<Work> run() {
     for (NodeId id = 0; id < graph_.size(); ++id) visit(id);
+    if (options_.fuse) sink();
     make_groups();
     return std::move(works_);
   }
@@ -88,10 +91,80 @@ class Grouping {
     group_size_[id] = size;
   }
 
+  /// Moves what only a later group reads into that group: it is then computed there and never stored. Only where that
+  /// stores nothing else instead, and keeps at most one tensor of its own size waiting.
+  void sink() {
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (grouped_[id]) group_[id] = leader(id);
+    for (NodeId id = static_cast<NodeId>(graph_.size()); id-- > 0;) {
+      if (!grouped_[id]) continue;
+      const std::optional<NodeId> later = only_reader(id);
+      if (!later) continue;
+      const std::vector<NodeId> chain = what_goes_with(id);
+      if (chain.empty() || group_size_[*later] + chain.size() > max_group) continue;
+      for (const NodeId moved : chain) {
+        --group_size_[group_[moved]];
+        ++group_size_[*later];
+        group_[moved] = *later;
+        stage_[moved] = stage_[*later];
+      }
+    }
+  }
+
+  /// The one group, another than its own, that reads a pointwise node.
+  std::optional<NodeId> only_reader(NodeId id) const {
+    const std::vector<NodeId>& readers = uses_.readers(id);
+    if (uses_.kept(id) || readers.empty()) return {};
+    const NodeId to = group_[readers.front()];
+    const bool all = std::all_of(readers.begin(), readers.end(),
+                                 [&](NodeId r) { return grouped_[r] && group_[r] == to && reads_itself(r, id); });
+    const bool same_space = graph_.node(to).types[0].shape == graph_.node(id).types[0].shape;
+    if (!all || to == group_[id] || !same_space) return {};
+    return to;
+  }
+
+  /// Whether a node reads another's value as it is, not as a reshape of it.
+  bool reads_itself(NodeId reader, NodeId id) const {
+    const auto operands = graph_.operands(reader);
+    return std::none_of(operands.begin(), operands.end(), [&](ValueId operand) {
+      const ValueId v = uses_.read_through(operand);
+      return v.node != id && uses_.root(v).node == id;
+    });
+  }
+
+  /// A node and those of its group that are only read on the way to it; empty if moving them costs something.
+  std::vector<NodeId> what_goes_with(NodeId id) const {
+    std::vector<NodeId> chain{id};
+    std::set<std::size_t> waiting;
+    for (std::size_t k = 0; k < chain.size(); ++k)
+      for (const ValueId operand : graph_.operands(chain[k])) {
+        const ValueId v = uses_.read_through(operand);
+        const auto goes = [&](NodeId r) { return std::find(chain.begin(), chain.end(), r) != chain.end(); };
+        if (goes(v.node)) continue;
+        const std::vector<NodeId>& readers = uses_.readers(v.node);
+        const bool inside = grouped_[v.node] && group_[v.node] == group_[id];
+        const bool stays = !inside || uses_.kept(v.node) ||
+                           std::any_of(readers.begin(), readers.end(), [&](NodeId r) {
+                             return !grouped_[r] || (group_[r] != group_[id] && !goes(r));
+                           });
+        if (inside && !stays) {
+          // It would have to be stored for those that do not go.
+          const bool all_go = std::all_of(readers.begin(), readers.end(),
+                                          [&](NodeId r) { return goes(r) && reads_itself(r, v.node); });
+          if (!all_go || chain.size() >= max_group) return {};
+          chain.push_back(v.node);
+          continue;
+        }
+        const bool whole = graph_.type(v).elements() == graph_.node(id).types[0].elements();
+        if (whole && !is_source(graph_.node(uses_.root(v).node))) waiting.insert(index_(uses_.root(v)));
+      }
+    return waiting.size() <= 1 ? chain : std::vector<NodeId>{};
+  }
+
   void make_groups() {
     std::unordered_map<NodeId, std::vector<NodeId>> members;
     for (NodeId id = 0; id < graph_.size(); ++id)
-      if (grouped_[id]) members[leader(id)].push_back(id);
+      if (grouped_[id]) members[options_.fuse ? group_[id] : leader(id)].push_back(id);
     for (NodeId id = 0; id < graph_.size(); ++id)
       if (const auto it = members.find(id); it != members.end()) add_group(std::move(it->second));
   }
@@ -129,9 +202,10 @@ class Grouping {
       work.out.push_back({id, 0});
     }
     if (work.out.empty()) return;  // nobody reads any of it
+    work.stage = stage_[members.front()];
     work.members = std::move(members);
     work.pointwise = true;
-    work.kernel = pointwise_kernel(group, threads_);
+    work.groups.push_back(std::move(group));
     add(std::move(work));
   }
 
@@ -145,9 +219,11 @@ class Grouping {
 
   void add_single(NodeId id, const std::vector<TensorType>& in) {
     std::optional<Work> work;
-    if (options_.fuse) work = work_with_epilogue(graph_, uses_, id, threads_);
+    if (options_.fuse) work = work_with_small_product(graph_, uses_, id, threads_, options_);
+    if (!work && options_.fuse) work = work_with_epilogue(graph_, uses_, id, threads_);
     if (!work) work = single(id, in);
-    for (const NodeId member : work->members) stage_[member] = next_stage(work->in);
+    work->stage = next_stage(work->in);
+    for (const NodeId member : work->members) stage_[member] = work->stage;
     add(std::move(*work));
   }
 
@@ -157,7 +233,7 @@ class Grouping {
     work.members = {id};
     work.in.assign(operands.begin(), operands.end());
     for (std::uint32_t r = 0; r < graph_.node(id).types.size(); ++r) work.out.push_back({id, r});
-    const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_};
+    const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_, options_.generate};
     work.kernel = any_kernel(request);
     if (!work.kernel) work.kernel = widened_kernel(request, any_kernel);
     if (!work.kernel) no_kernel(id, in);
@@ -192,6 +268,9 @@ class Grouping {
 }  // namespace
 
 std::unique_ptr<Kernel> any_kernel(const KernelRequest& request) {
+  if (is(request.node, "matmul"))
+    if (auto kernel = small_product(request)) return kernel;
+  if (auto kernel = small_convolution(request)) return kernel;
   std::unique_ptr<Kernel> kernel = onednn::kernel(request);
   return kernel ? std::move(kernel) : own_kernel(request);
 }

@@ -192,7 +192,7 @@ class Placer {
       const Buffer& b = result_.buffers[places.in[j]];
       const TensorType& other = graph_.type(work.in[j]);
       if (b.region != Region::arena || b.last != k || other.shape != type.shape ||
-          size_of(other.dtype) != size_of(type.dtype) || !work.kernel->in_place(j))
+          size_of(other.dtype) != size_of(type.dtype) || !work.kernel->in_place(j, i))
         continue;
       if (std::count(places.in.begin(), places.in.end(), places.in[j]) > 1) continue;
       if (std::find(places.out.begin(), places.out.end(), places.in[j]) != places.out.end()) continue;

@@ -11,7 +11,7 @@
 
 #include "thalweg/graph/graph.h"
 #include "thalweg/lib/compile/program.h"
-#include "thalweg/lib/kernels/kernel.h"
+#include "thalweg/lib/kernels/own.h"
 
 namespace thalweg {
 
@@ -32,7 +32,10 @@ struct Work {
   std::vector<ValueId> in;      ///< in the order the kernel takes them
   std::vector<ValueId> out;
   std::unique_ptr<Kernel> kernel;
-  bool pointwise = false;  ///< a group of pointwise ops
+  bool pointwise = false;  ///< groups of pointwise ops
+  std::vector<PointwiseGroup> groups = {};  ///< then, their steps; in and out are those of the groups in order
+  bool sums = false;      ///< of the groups' results their sums are written, and nothing else
+  std::size_t stage = 0;  ///< later than that of every work it waits for
   /// It only feeds updates: it runs after everything else and writes variables, and it cannot fail. So a step that
   /// throws has changed no variable.
   bool late = false;

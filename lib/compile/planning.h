@@ -16,9 +16,21 @@ std::unique_ptr<Kernel> any_kernel(const KernelRequest& request);
 /// A heavy op with the ops that follow it in the same kernel, if it has any that a kernel takes.
 std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads);
 
-/// Divides a graph into kernels: heavy ops with their epilogues, pointwise groups, and what is left one by one.
+/// A matmul or conv2d for which an own kernel is written, with what follows it in the kernel.
+std::optional<Work> work_with_small_product(const Graph& graph, const Uses& uses, NodeId id, int threads,
+                                            const CompileOptions& options);
+/// The vector that `add` adds to `value` over its last axis, if that is what it does and it exists before the step.
+std::optional<ValueId> bias_of(const Graph& graph, const Uses& uses, NodeId add, NodeId value);
+
+/// Divides a graph into kernels: heavy ops with their epilogues, pointwise groups (whose kernels are made when they are
+/// merged), and what is left one by one.
 std::vector<Work> make_works(const Graph& graph, const ValueIndex& index, const Uses& uses,
                              const CompileOptions& options, int threads);
+
+/// Joins works that one kernel does: a loss and its gradient, pointwise groups of the same steps over many tensors, the
+/// scalars of a step. Makes the kernels of pointwise groups.
+void merge_works(const Graph& graph, const ValueIndex& index, const Uses& uses, const CompileOptions& options,
+                 int threads, Plan& plan);
 
 /// Which work writes each value, by the ValueIndex of its root.
 class Writers {

@@ -40,12 +40,12 @@ Block allocate(std::size_t bytes, std::string_view what) {
   return Block(block);
 }
 
-/// A kernel with its addresses.
+/// A kernel with its addresses: all that a step reads of it.
 struct Entry {
-  std::unique_ptr<Kernel> kernel;
-  std::size_t first_in = 0, first_out = 0;
+  const Kernel* kernel = nullptr;
+  const void* const* in = nullptr;
+  void* const* out = nullptr;
   void* scratch = nullptr;
-  SourceLoc loc = {};  ///< of the node that can fail
 };
 
 struct Named {
@@ -65,6 +65,8 @@ struct Program::State {
   std::vector<Tensor> input_tensors;
   std::vector<Named> inputs, outputs;
   std::vector<Entry> entries;
+  std::vector<std::unique_ptr<Kernel>> kernels;
+  std::vector<SourceLoc> locs;  ///< of the node in each kernel that can fail
   std::vector<const void*> in;
   std::vector<void*> out;
   MemoryReport memory;
@@ -186,14 +188,20 @@ struct Program::Assembly {
   }
 
   void bind_kernels() {
-    for (std::size_t k = 0; k < plan.works.size(); ++k) {
-      const Placement::Places& places = placement.works[k];
-      Entry entry{.kernel = std::move(plan.works[k].kernel), .first_in = p.in.size(), .first_out = p.out.size()};
+    for (const Placement::Places& places : placement.works) {
       for (const std::uint32_t b : places.in) p.in.push_back(address(b));
       for (const std::uint32_t b : places.out) p.out.push_back(address(b));
-      if (places.scratch != Placement::none) entry.scratch = address(places.scratch);
-      entry.loc = p.graph.node(plan.works[k].members.front()).loc;
-      p.entries.push_back(std::move(entry));
+    }
+    const void* const* in = p.in.data();
+    void* const* out = p.out.data();
+    for (std::size_t k = 0; k < plan.works.size(); ++k) {
+      const Placement::Places& places = placement.works[k];
+      p.kernels.push_back(std::move(plan.works[k].kernel));
+      p.locs.push_back(p.graph.node(plan.works[k].members.front()).loc);
+      p.entries.push_back({.kernel = p.kernels.back().get(), .in = in, .out = out,
+                           .scratch = places.scratch == Placement::none ? nullptr : address(places.scratch)});
+      in += places.in.size();
+      out += places.out.size();
     }
     for (std::size_t i = 0; i < p.graph.outputs().size(); ++i) {
       const Graph::Output& output = p.graph.outputs()[i];
@@ -267,12 +275,12 @@ void Program::run() {
   const Entry* entry = p.entries.data();
   try {
     for (const Entry* const end = entry + p.entries.size(); entry != end; ++entry)
-      entry->kernel->run(p.in.data() + entry->first_in, p.out.data() + entry->first_out, entry->scratch);
+      entry->kernel->run(entry->in, entry->out, entry->scratch);
   } catch (const LabelError& error) {
-    throw error.at(entry->loc);
+    throw error.at(p.locs[static_cast<std::size_t>(entry - p.entries.data())]);
   } catch (const RunError& error) {
     if (error.where().known()) throw;
-    throw RunError(error.what(), entry->loc);
+    throw RunError(error.what(), p.locs[static_cast<std::size_t>(entry - p.entries.data())]);
   }
 }
 

@@ -48,6 +48,7 @@ struct CompileOptions {
   bool dce = true;       ///< what no output or update needs goes
   bool fuse = true;      ///< pointwise groups, and epilogues of heavy ops
   bool in_place = true;  ///< results in the buffers of dying operands
+  bool generate = true;  ///< machine code written for pointwise groups (x86-64 with AVX2); the bits are the same without
   /// The store to read and write; by default a new one, filled by the initializers.
   Variables variables = {};
 };

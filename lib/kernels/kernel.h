@@ -25,8 +25,8 @@ class Kernel {
   virtual std::string name() const = 0;
   /// Layout changes that a run makes.
   virtual std::size_t reorders() const { return 0; }
-  /// Whether out[0] may be the very buffer of in[i].
-  virtual bool in_place(std::size_t /*operand*/) const { return false; }
+  /// Whether out[`result`] may be the very buffer of in[`operand`].
+  virtual bool in_place(std::size_t /*operand*/, std::size_t /*result*/) const { return false; }
 };
 
 /// What a kernel is made for: a node with the types around it.
@@ -35,6 +35,7 @@ struct KernelRequest {
   std::span<const TensorType> in;
   std::span<const TensorType> out;
   int threads = 1;  ///< the program's logical thread count
+  bool generate = true;  ///< machine code may be written for it
 };
 
 }  // namespace thalweg

@@ -17,7 +17,7 @@ std::unique_ptr<Kernel> pointwise_of(const KernelRequest& request) {
   for (std::size_t i = 0; i < request.in.size(); ++i)
     group.steps[0].operands.push_back(-1 - static_cast<int>(i));
   group.outputs = {0};
-  return pointwise_kernel(group, request.threads);
+  return pointwise_kernel(group, request.threads, request.generate);
 }
 
 }  // namespace

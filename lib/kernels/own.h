@@ -30,7 +30,22 @@ struct PointwiseGroup {
 /// Whether the op (by its node and types) can be a step of a group.
 bool is_groupable(const Node& node, std::span<const TensorType> in);
 /// A kernel with the group's inputs as in[] and its outputs as out[]; out[i] may be the buffer of any input that has
-/// the shape `space` and the same element size.
-std::unique_ptr<Kernel> pointwise_kernel(const PointwiseGroup& group, int threads);
+/// the shape `space` and the same element size. It is one generated loop where the machine and the ops allow it and
+/// `generate` is set, else Highway's functions op by op over blocks; the bits are the same.
+std::unique_ptr<Kernel> pointwise_kernel(const PointwiseGroup& group, int threads, bool generate = true);
+/// One kernel for groups of the same steps over tensors of their own (the parameters of one optimizer): in[] are the
+/// inputs of the first group, then those of the second, and so on; so is out[].
+std::unique_ptr<Kernel> pointwise_kernel(std::span<const PointwiseGroup> groups, int threads, bool generate = true);
+
+/// Whether the sum over all elements of a group's one result can be made by sums_kernel().
+bool sums_in_one_pass(const PointwiseGroup& group);
+/// For groups of the same steps the sum over all elements of the result of each, in one pass over the operands: out[k]
+/// is the sum of group k. Null where no code can be written.
+std::unique_ptr<Kernel> sums_kernel(std::span<const PointwiseGroup> groups, int threads);
+
+/// The losses of sparse_cross_entropy and their gradients in one kernel: in[] are logits, labels and dy (one for each
+/// loss, or one for all), out[] losses and gradients. Null where there is none for these types.
+std::unique_ptr<Kernel> cross_entropy_with_gradient(const TensorType& logits, const TensorType& labels,
+                                                    const TensorType& dy, int threads);
 
 }  // namespace thalweg

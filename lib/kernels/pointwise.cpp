@@ -11,6 +11,8 @@
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/kernels/own.h"
 #include "thalweg/lib/kernels/pointwise_blocks.h"
+#include "thalweg/lib/kernels/pointwise_code.h"
+#include "thalweg/lib/kernels/pointwise_space.h"
 
 namespace thalweg {
 namespace {
@@ -29,17 +31,11 @@ enum class Feed {
   gathered  ///< copied, or converted from bf16, block by block
 };
 
-/// The iteration space as few loops as its inputs allow, outermost first.
-struct Loops {
-  std::size_t rank = 0;
-  std::array<std::size_t, Shape::max_rank> size{};
-};
-
 struct Input {
   DType dtype = DType::f32;
   Feed feed = Feed::direct;
   std::size_t period = 0;  ///< elements after which it repeats; 0 if it does not
-  std::array<std::size_t, Shape::max_rank> stride{};  ///< along the loops; 0 repeats
+  PointwiseSpace::Extents stride{};  ///< along the loops; 0 repeats
   std::size_t slot = 0;    ///< offset in the worker's scratch, where it has one
 };
 
@@ -69,7 +65,7 @@ class PointwiseKernel final : public Kernel {
 
   std::string name() const override { return name_; }
   std::size_t scratch_bytes() const override { return static_cast<std::size_t>(workers()) * worker_bytes_; }
-  bool in_place(std::size_t operand) const override { return whole_[operand]; }
+  bool in_place(std::size_t operand, std::size_t) const override { return whole_[operand]; }
 
   void run(const void* const* in, void* const* out, void* scratch) const override {
     const std::size_t blocks = (elements_ + block_ - 1) / block_;
@@ -184,44 +180,19 @@ class PointwiseKernel final : public Kernel {
   }
 
   void find_loops(const PointwiseGroup& group) {
-    const Shape& space = group.space;
-    for (const TensorType& type : group.inputs) {
-      Input input{.dtype = type.dtype};
-      const std::size_t lead = space.rank() - type.shape.rank();
-      std::size_t stride = 1;
-      for (std::size_t axis = space.rank(); axis-- > lead;) {
-        const auto size = static_cast<std::size_t>(type.shape[axis - lead]);
-        input.stride[axis] = size == 1 ? 0 : stride;
-        stride *= size;
-      }
-      inputs_.push_back(input);
-      whole_.push_back(type.shape.elements() == space.elements());
-    }
-    // Axes of one element vanish; neighbours join where every input goes on without a step.
-    Loops& l = loops_;
-    for (std::size_t axis = 0; axis < space.rank(); ++axis) {
-      const auto size = static_cast<std::size_t>(space[axis]);
-      if (size == 1) continue;
-      const bool joins = l.rank > 0 && std::all_of(inputs_.begin(), inputs_.end(), [&](const Input& i) {
-        return i.stride[l.rank - 1] == i.stride[axis] * size;
-      });
-      const std::size_t to = joins ? l.rank - 1 : l.rank++;
-      l.size[to] = joins ? l.size[to] * size : size;
-      for (Input& i : inputs_) i.stride[to] = i.stride[axis];
-    }
-    if (l.rank == 0) {
-      l.rank = 1;
-      l.size[0] = 1;
-      for (Input& i : inputs_) i.stride[0] = 0;
+    loops_ = pointwise_space(group.space, group.inputs);
+    for (std::size_t i = 0; i < group.inputs.size(); ++i) {
+      inputs_.push_back({.dtype = group.inputs[i].dtype, .stride = loops_.stride[i]});
+      whole_.push_back(group.inputs[i].elements() == group.space.elements());
     }
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       Input& input = inputs_[i];
       if (whole_[i]) continue;
       // Repeating on the outer loops only: the period is what lies inside them.
       std::size_t outer = 0;
-      while (outer < l.rank && input.stride[outer] == 0) ++outer;
+      while (outer < loops_.rank && input.stride[outer] == 0) ++outer;
       input.period = 1;
-      for (std::size_t axis = outer; axis < l.rank; ++axis) input.period *= l.size[axis];
+      for (std::size_t axis = outer; axis < loops_.rank; ++axis) input.period *= loops_.size[axis];
     }
   }
 
@@ -329,7 +300,7 @@ class PointwiseKernel final : public Kernel {
   std::size_t elements_ = 0;
   std::size_t block_ = 0;
   std::size_t worker_bytes_ = 0;
-  Loops loops_;
+  PointwiseSpace loops_;
   std::vector<Input> inputs_;
   std::vector<bool> whole_;  ///< which inputs have an element for each of the space's
   std::vector<Action> actions_;
@@ -337,6 +308,44 @@ class PointwiseKernel final : public Kernel {
   std::vector<DType> output_dtypes_;
   std::vector<bool> stored_;
   std::string name_;
+};
+
+/// Groups one after the other, where no one loop runs them all.
+class SequenceKernel final : public Kernel {
+ public:
+  SequenceKernel(std::span<const PointwiseGroup> groups, int threads, bool generate) {
+    for (const PointwiseGroup& group : groups) {
+      kernels_.push_back({pointwise_kernel(group, threads, generate), first_of_.size(), outputs_});
+      for (std::size_t i = 0; i < group.inputs.size(); ++i) first_of_.push_back(kernels_.size() - 1);
+      outputs_ += group.outputs.size();
+    }
+  }
+  std::string name() const override {
+    const std::string one = kernels_[0].kernel->name();
+    return one.substr(0, one.size() - 1) + " on " + std::to_string(kernels_.size()) + " tensors)";
+  }
+  std::size_t scratch_bytes() const override {
+    std::size_t most = 0;
+    for (const Entry& entry : kernels_) most = std::max(most, entry.kernel->scratch_bytes());
+    return most;
+  }
+  bool in_place(std::size_t operand, std::size_t result) const override {
+    const Entry& entry = kernels_[first_of_[operand]];
+    const std::size_t results = outputs_ / kernels_.size();
+    return result / results == first_of_[operand] && entry.kernel->in_place(operand - entry.first_in, result % results);
+  }
+  void run(const void* const* in, void* const* out, void* scratch) const override {
+    for (const Entry& entry : kernels_) entry.kernel->run(in + entry.first_in, out + entry.first_out, scratch);
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Kernel> kernel;
+    std::size_t first_in, first_out;
+  };
+  std::vector<Entry> kernels_;
+  std::vector<std::size_t> first_of_;  ///< the kernel of each input
+  std::size_t outputs_ = 0;
 };
 
 }  // namespace
@@ -348,8 +357,17 @@ bool is_groupable(const Node& node, std::span<const TensorType> in) {
   return pointwise_block(node, types, node.types[0].dtype).function != nullptr;
 }
 
-std::unique_ptr<Kernel> pointwise_kernel(const PointwiseGroup& group, int threads) {
+std::unique_ptr<Kernel> pointwise_kernel(const PointwiseGroup& group, int threads, bool generate) {
+  if (generate)
+    if (auto kernel = generated_pointwise(std::span(&group, 1), threads)) return kernel;
   return std::make_unique<PointwiseKernel>(group, threads);
+}
+
+std::unique_ptr<Kernel> pointwise_kernel(std::span<const PointwiseGroup> groups, int threads, bool generate) {
+  if (groups.size() == 1) return pointwise_kernel(groups[0], threads, generate);
+  if (generate)
+    if (auto kernel = generated_pointwise(groups, threads)) return kernel;
+  return std::make_unique<SequenceKernel>(groups, threads, generate);
 }
 
 }  // namespace thalweg

@@ -258,20 +258,6 @@ bool is_one_of(std::string_view name, std::initializer_list<std::string_view> na
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// The op's name, with the variant where an attribute chooses one.
-std::string_view function_name(const Node& node) {
-  if (node.op->name == "gelu" && node.attrs.text("approximate") == "tanh") return "gelu_tanh";
-  return node.op->name;
-}
-
-std::array<double, 2> numbers_of(const Node& node) {
-  const std::string_view op = node.op->name;
-  if (op == "leaky_relu") return {node.attrs.real("slope"), 0};
-  if (op == "elu") return {node.attrs.real("alpha"), 0};
-  if (op == "clip") return {node.attrs.real("low"), node.attrs.real("high")};
-  return {};
-}
-
 BlockFunction logic(std::string_view op) {
   using B = std::uint8_t;
   if (op == "logical_and") return two<B, B>([](B a, B b) { return a != 0 && b != 0; });
@@ -300,6 +286,15 @@ BlockFunction arithmetic(std::string_view name, DType cell) {
 
 }  // namespace
 
+PointwiseFunction pointwise_function(const Node& node) {
+  const std::string_view op = node.op->name;
+  if (op == "gelu" && node.attrs.text("approximate") == "tanh") return {"gelu_tanh"};
+  if (op == "leaky_relu") return {op, {node.attrs.real("slope"), 0}};
+  if (op == "elu") return {op, {node.attrs.real("alpha"), 0}};
+  if (op == "clip") return {op, {node.attrs.real("low"), node.attrs.real("high")}};
+  return {op};
+}
+
 PointwiseBlock pointwise_block(const Node& node, std::span<const DType> in, DType out) {
   const std::string_view op = node.op->name;
   if (in.empty()) return {};
@@ -318,8 +313,9 @@ PointwiseBlock pointwise_block(const Node& node, std::span<const DType> in, DTyp
   if (out == DType::boolean) return {logic(op)};
   if (in.size() > 2) return {};
   if (std::any_of(in.begin(), in.end(), [&](DType d) { return d != out; })) return {};
-  const BlockFunction function = arithmetic(function_name(node), cell);
-  return function == nullptr ? PointwiseBlock{} : PointwiseBlock{function, numbers_of(node)};
+  const auto [name, parameters] = pointwise_function(node);
+  const BlockFunction function = arithmetic(name, cell);
+  return function == nullptr ? PointwiseBlock{} : PointwiseBlock{function, parameters};
 }
 
 void f32_from_bf16(const std::uint16_t* from, float* to, std::size_t n) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "thalweg/graph/graph.h"
 #include "thalweg/lib/kernels/simd.h"
@@ -17,6 +18,13 @@ constexpr DType cell_of(DType dtype) {
   if (dtype == DType::bf16) return DType::f32;
   return dtype == DType::boolean ? DType::u8 : dtype;
 }
+
+/// The function that a pointwise op is: its name, with the variant where an attribute chooses one, and its numbers.
+struct PointwiseFunction {
+  std::string_view name;
+  std::array<double, 2> parameters{};
+};
+PointwiseFunction pointwise_function(const Node& node);
 
 struct PointwiseBlock {
   BlockFunction function = nullptr;

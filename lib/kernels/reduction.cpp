@@ -131,9 +131,16 @@ struct Largest {
 template <class How, class T>
 void reduce_chunk(const Walk& w, const T* x, std::size_t task, std::size_t chunk, typename How::Total* total) {
   const std::size_t begin = w.runs() * chunk / w.chunks, end = w.runs() * (chunk + 1) / w.chunks;
-  std::fill_n(total, w.width(), How::start);
   const std::size_t tile = w.inner_kept ? task % w.tiles : 0;
   const T* base = x + Walk::offset(w.kept, w.kept_rank, w.inner_kept ? task / w.tiles : task);
+  if constexpr (std::is_same_v<How, Adding<float>>) {
+    if (w.inner_kept && w.reduced_rank == 1) {
+      const std::size_t step = w.reduced[0].stride;
+      return simd().add_rows_f32(base + begin * step + tile * piece, end - begin, step, total,
+                                 std::min(piece, w.length - tile * piece));
+    }
+  }
+  std::fill_n(total, w.width(), How::start);
   for (std::size_t run = begin; run < end; ++run) {
     const std::size_t part = w.inner_kept ? tile : run % w.tiles;
     const std::size_t n = std::min(piece, w.length - part * piece);

@@ -111,11 +111,52 @@ std::size_t label_at(const L* labels, std::size_t sample, std::size_t classes, c
   return static_cast<std::size_t>(label);
 }
 
+/// Losses, gradients or both of f32 rows [begin, end), with few classes. Throws for the first label out of range.
+template <class L>
+void cross_entropy_of(CrossEntropyRows all, const L* labels, const Shape& samples, std::size_t begin, std::size_t end) {
+  constexpr std::size_t block = 64;
+  std::int64_t checked[block];
+  for (std::size_t first = begin; first < end; first += block) {
+    CrossEntropyRows part = all;
+    part.rows = std::min(block, end - first);
+    for (std::size_t i = 0; i < part.rows; ++i)
+      checked[i] = static_cast<std::int64_t>(label_at(labels, first + i, all.classes, samples));
+    part.labels = checked;
+    part.x += first * all.classes;
+    if (part.dy != nullptr) part.dy += first * all.dy_step;
+    if (part.loss != nullptr) part.loss += first;
+    if (part.dx != nullptr) part.dx += first * all.classes;
+    simd().cross_entropy_f32(part);
+  }
+}
+
+/// A kernel of x, labels and (for gradients) dy. `dy_step` is 0 where dy is one number for all.
+template <class L>
+std::unique_ptr<Kernel> few_classes(std::string_view name, const Shape& logits, const Shape& samples, int threads,
+                                    std::size_t dy_step, bool loss, bool gradient) {
+  const std::size_t classes = count(logits.back()), rows = count(samples.elements()), grain = grain_of(classes * 8);
+  return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
+    const CrossEntropyRows all{.x = input<float>(in, 0), .labels = nullptr, .rows = rows, .classes = classes,
+                               .dy = gradient ? input<float>(in, 2) : nullptr, .dy_step = dy_step,
+                               .loss = loss ? output<float>(out, 0) : nullptr,
+                               .dx = gradient ? output<float>(out, loss ? 1 : 0) : nullptr};
+    const L* labels = input<L>(in, 1);
+    parallel_for(threads, rows, grain, [&](std::size_t begin, std::size_t end, std::size_t) {
+      cross_entropy_of(all, labels, samples, begin, end);
+    });
+  });
+}
+bool has_few_classes(const TensorType& logits) {
+  return logits.dtype == DType::f32 && logits.shape.back() > 0 && count(logits.shape.back()) <= cross_entropy_classes;
+}
+
 template <class T, class L>
 std::unique_ptr<Kernel> sparse_forward(const KernelRequest& request) {
   const std::size_t classes = count(request.in[0].shape.back());
   const Shape samples = request.in[1].shape;
   const int threads = request.threads;
+  if (has_few_classes(request.in[0]))
+    return few_classes<L>("sparse_cross_entropy", request.in[0].shape, samples, threads, 1, true, false);
   return kernel_of("sparse_cross_entropy", 0, [=](const void* const* in, void* const* out, void*) {
     const T* x = input<T>(in, 0);
     parallel_for(threads, count(samples.elements()), grain_of(classes * 8),
@@ -136,6 +177,8 @@ std::unique_ptr<Kernel> sparse_backward(const KernelRequest& request) {
   const std::size_t classes = count(request.in[0].shape.back());
   const Shape samples = request.in[1].shape;
   const int threads = request.threads;
+  if (has_few_classes(request.in[0]))
+    return few_classes<L>("sparse_cross_entropy_backward", request.in[0].shape, samples, threads, 1, false, true);
   return kernel_of("sparse_cross_entropy_backward", 0, [=](const void* const* in, void* const* out, void*) {
     const T* x = input<T>(in, 0);
     parallel_for(threads, count(samples.elements()), grain_of(classes * 8),
@@ -218,5 +261,21 @@ constexpr NamedMaker makers[] = {
 }  // namespace
 
 std::span<const NamedMaker> row_makers() { return makers; }
+
+std::unique_ptr<Kernel> cross_entropy_with_gradient(const TensorType& logits, const TensorType& labels,
+                                                    const TensorType& dy, int threads) {
+  if (!has_few_classes(logits) || dy.dtype != DType::f32) return nullptr;
+  const std::size_t dy_step = dy.elements() == 1 ? 0 : 1;
+  const auto make = [&](auto label) {
+    return few_classes<decltype(label)>("sparse_cross_entropy+backward", logits.shape, labels.shape, threads, dy_step,
+                                        true, true);
+  };
+  switch (labels.dtype) {
+    case DType::i32: return make(std::int32_t{});
+    case DType::i64: return make(std::int64_t{});
+    case DType::u8: return make(std::uint8_t{});
+    default: return nullptr;
+  }
+}
 
 }  // namespace thalweg

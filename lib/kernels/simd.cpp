@@ -13,14 +13,17 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
-#include "thalweg/lib/kernels/simd_math-inl.h"
+#include "thalweg/lib/kernels/simd_functions.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thalweg {
 namespace HWY_NAMESPACE {
 namespace {
 
-constexpr std::size_t most_lanes = HWY_MAX_BYTES / sizeof(float);
+namespace hn = hwy::HWY_NAMESPACE;
+#include "thalweg/lib/kernels/simd_math-inl.h"
+
+constexpr std::size_t most_lanes = HWY_MAX_BYTES / sizeof(float), wide_lanes = HWY_MAX_BYTES / sizeof(double);
 
 // ---------------------------------------------------------------- f32 functions
 
@@ -91,109 +94,15 @@ void binary(const BlockCall& call) {
   std::copy_n(result, rest, out + body);
 }
 
-/// A function of x without numbers of its own.
-#define THALWEG_FUNCTION(Name, expression)                 \
-  struct Name {                                            \
-    template <class D>                                     \
-    HWY_INLINE Name(D, const double*) {}                   \
-    template <class D, class V>                            \
-    HWY_INLINE V operator()([[maybe_unused]] D d, V x) const { \
-      return expression;                                   \
-    }                                                      \
-  };
-THALWEG_FUNCTION(Negate, hn::Neg(x))
-THALWEG_FUNCTION(Absolute, hn::Abs(x))
-THALWEG_FUNCTION(Square, hn::Mul(x, x))
-THALWEG_FUNCTION(Root, hn::Sqrt(x))
-THALWEG_FUNCTION(InverseRoot, hn::Div(hn::Set(d, 1.0), hn::Sqrt(x)))
-THALWEG_FUNCTION(Exponential, exp(d, x))
-THALWEG_FUNCTION(ExponentialLess1, expm1(d, x))
-THALWEG_FUNCTION(Logarithm, log(d, x))
-THALWEG_FUNCTION(LogarithmOf1More, log1p(d, x))
-THALWEG_FUNCTION(HyperbolicTangent, tanh(d, x))
-THALWEG_FUNCTION(Sigmoid, sigmoid(d, x))
-THALWEG_FUNCTION(ErrorFunction, erf(d, x))
-THALWEG_FUNCTION(GeluExact, gelu_exact(d, x))
-THALWEG_FUNCTION(GeluTanh, gelu_tanh(d, x))
-THALWEG_FUNCTION(Silu, silu(d, x))
-THALWEG_FUNCTION(Softplus, softplus(d, x))
-// Written so that NaN comes through.
-THALWEG_FUNCTION(Relu, hn::IfThenElse(hn::Le(x, hn::Zero(d)), hn::Zero(d), x))
-THALWEG_FUNCTION(Sign, hn::IfThenElse(hn::Or(hn::Eq(x, hn::Zero(d)), hn::IsNaN(x)), x, hn::CopySign(hn::Set(d, 1.0f), x)))
-#undef THALWEG_FUNCTION
-
-struct LeakyRelu {
-  V32 slope;
-  HWY_INLINE LeakyRelu(D32 d, const double* p) : slope(hn::Set(d, static_cast<float>(p[0]))) {}
-  HWY_INLINE V32 operator()(D32 d, V32 x) const {
-    return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(x, slope));
-  }
-};
-struct Elu {
-  V64 alpha;
-  HWY_INLINE Elu(D64 d, const double* p) : alpha(hn::Set(d, p[0])) {}
-  HWY_INLINE V64 operator()(D64 d, V64 x) const {
-    return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(alpha, expm1(d, x)));
-  }
-};
-struct Clip {
-  V32 low, high;
-  HWY_INLINE Clip(D32 d, const double* p)
-      : low(hn::Set(d, static_cast<float>(p[0]))), high(hn::Set(d, static_cast<float>(p[1]))) {}
-  HWY_INLINE V32 operator()(D32, V32 x) const {
-    const V32 raised = hn::IfThenElse(hn::Lt(x, low), low, x);
-    return hn::IfThenElse(hn::Gt(raised, high), high, raised);
-  }
-};
-
-#define THALWEG_FUNCTION(Name, expression)                      \
-  struct Name {                                                 \
-    template <class D, class V>                                 \
-    HWY_INLINE V operator()([[maybe_unused]] D d, V a, V b) const { \
-      return expression;                                        \
-    }                                                           \
-  };
-THALWEG_FUNCTION(Sum, hn::Add(a, b))
-THALWEG_FUNCTION(Difference, hn::Sub(a, b))
-THALWEG_FUNCTION(Product, hn::Mul(a, b))
-THALWEG_FUNCTION(Quotient, hn::Div(a, b))
-// A NaN on either side is the result: a, if a is one; else b, to which no comparison is true.
-THALWEG_FUNCTION(Larger, hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b))
-THALWEG_FUNCTION(Smaller, hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b))
-THALWEG_FUNCTION(Power, pow(d, a, b))
-THALWEG_FUNCTION(ProductWithoutNaN, hn::IfThenZeroElse(hn::Eq(a, hn::Zero(d)), hn::Mul(a, b)))
-#undef THALWEG_FUNCTION
+#include "thalweg/lib/kernels/simd_functions-inl.h"
 
 constexpr NamedBlock blocks[] = {
-    {"add", binary<Single, Sum>},
-    {"sub", binary<Single, Difference>},
-    {"mul", binary<Single, Product>},
-    {"div", binary<Single, Quotient>},
-    {"max", binary<Single, Larger>},
-    {"min", binary<Single, Smaller>},
-    {"pow", binary<Wide, Power>},
-    {"mul_no_nan", binary<Single, ProductWithoutNaN>},
-    {"neg", unary<Single, Negate>},
-    {"abs", unary<Single, Absolute>},
-    {"square", unary<Single, Square>},
-    {"sqrt", unary<Single, Root>},
-    {"rsqrt", unary<Wide, InverseRoot>},
-    {"exp", unary<Wide, Exponential>},
-    {"expm1", unary<Wide, ExponentialLess1>},
-    {"log", unary<Wide, Logarithm>},
-    {"log1p", unary<Wide, LogarithmOf1More>},
-    {"tanh", unary<Wide, HyperbolicTangent>},
-    {"sigmoid", unary<Wide, Sigmoid>},
-    {"erf", unary<Wide, ErrorFunction>},
-    {"gelu", unary<Wide, GeluExact>},
-    {"gelu_tanh", unary<Wide, GeluTanh>},
-    {"silu", unary<Wide, Silu>},
-    {"softplus", unary<Wide, Softplus>},
-    {"relu", unary<Single, Relu>},
-    {"sign", unary<Single, Sign>},
-    {"leaky_relu", unary<Single, LeakyRelu>},
-    {"elu", unary<Wide, Elu>},
-    {"clip", unary<Single, Clip>},
+#define THALWEG_BLOCK(name, lane, function) {name, unary<lane, function>},
+    THALWEG_UNARY_FUNCTIONS(THALWEG_BLOCK)
+#undef THALWEG_BLOCK
+#define THALWEG_BLOCK(name, lane, function) {name, binary<lane, function>},
+    THALWEG_BINARY_FUNCTIONS(THALWEG_BLOCK)
+#undef THALWEG_BLOCK
 };
 
 // ---------------------------------------------------------------- sums and maxima
@@ -221,12 +130,63 @@ double sum_f32(const float* x, std::size_t n) {
   return tree(lane);
 }
 
+double sum_f64(const double* x, std::size_t n) {
+  const D64 d;
+  double lane[sum_lanes] = {};
+  const std::size_t body = n - n % sum_lanes;
+  for (std::size_t i = 0; i < body; i += sum_lanes)
+    for (std::size_t k = 0; k < sum_lanes; k += hn::Lanes(d))
+      hn::StoreU(hn::Add(hn::LoadU(d, lane + k), hn::LoadU(d, x + i + k)), d, lane + k);
+  for (std::size_t i = body; i < n; ++i) lane[i - body] += x[i];
+  return tree(lane);
+}
+
 void add_f32(const float* x, double* total, std::size_t n) {
   const D64 d;
   std::size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d))
     hn::StoreU(hn::Add(hn::LoadU(d, total + i), Wide::load(x + i)), d, total + i);
   for (; i < n; ++i) total[i] += static_cast<double>(x[i]);
+}
+
+/// `vectors` vectors of totals kept in registers over all rows.
+template <std::size_t vectors>
+HWY_INLINE void add_columns(const float* x, std::size_t rows, std::size_t step, double* total) {
+  const D64 d;
+  const std::size_t lanes = hn::Lanes(d);
+  V64 sum[vectors];
+  for (std::size_t v = 0; v < vectors; ++v) sum[v] = hn::Zero(d);
+  for (std::size_t r = 0; r < rows; ++r, x += step)
+    for (std::size_t v = 0; v < vectors; ++v) sum[v] = hn::Add(sum[v], Wide::load(x + v * lanes));
+  for (std::size_t v = 0; v < vectors; ++v) hn::StoreU(sum[v], d, total + v * lanes);
+}
+
+void add_rows_f32(const float* x, std::size_t rows, std::size_t step, double* total, std::size_t n) {
+  // Columns of a matrix that the first-level cache does not hold are walked row by row: the same sums, in order.
+  constexpr std::size_t in_cache = 8192;
+  if (rows * step > in_cache) {
+    std::fill_n(total, n, 0.0);
+    for (std::size_t r = 0; r < rows; ++r) add_f32(x + r * step, total, n);
+    return;
+  }
+  const std::size_t lanes = hn::Lanes(D64());
+  std::size_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) add_columns<4>(x + i, rows, step, total + i);
+  for (; i + lanes <= n; i += lanes) add_columns<1>(x + i, rows, step, total + i);
+  if (i == n) return;
+  // A whole vector is read while the matrix goes on behind it, a copy with zeros at the end.
+  const D64 d;
+  V64 sum = hn::Zero(d);
+  std::size_t r = 0;
+  for (; r < rows && (rows - 1 - r) * step + n >= i + lanes; ++r) sum = hn::Add(sum, Wide::load(x + r * step + i));
+  for (; r < rows; ++r) {
+    float last[wide_lanes] = {};
+    std::copy_n(x + r * step + i, n - i, last);
+    sum = hn::Add(sum, Wide::load(last));
+  }
+  double lane[wide_lanes];
+  hn::StoreU(sum, d, lane);
+  std::copy_n(lane, n - i, total + i);
 }
 
 float max_f32(const float* x, std::size_t n) {
@@ -273,6 +233,58 @@ double exp_sum_f32(const float* x, float shift, float* out, std::size_t n) {
     if (out != nullptr) std::copy_n(result, n - body, out + body);
   }
   return tree(lane);
+}
+
+// ---------------------------------------------------------------- cross entropy
+
+/// Up to one vector of rows; lanes without a row repeat the first.
+HWY_NOINLINE void cross_entropy_vector(const CrossEntropyRows& c, std::size_t first, std::size_t rows) {
+  const D64 d;
+  const std::size_t lanes = hn::Lanes(d);
+  float logit[cross_entropy_classes * wide_lanes], dy[wide_lanes], result[wide_lanes];
+  double label[wide_lanes], exponential[cross_entropy_classes * wide_lanes];
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    const std::size_t row = first + (lane < rows ? lane : 0);
+    for (std::size_t k = 0; k < c.classes; ++k) logit[k * lanes + lane] = c.x[row * c.classes + k];
+    label[lane] = static_cast<double>(c.labels[row]);
+    dy[lane] = c.dx == nullptr ? 0 : c.dy[row * c.dy_step];
+  }
+  const V64 labels = hn::LoadU(d, label), zero = hn::Zero(d), one = hn::Set(d, 1.0);
+  const auto x = [&](std::size_t k) { return Wide::load(logit + k * lanes); };
+  const Larger larger;
+  V64 largest = x(0);
+  for (std::size_t k = 1; k < c.classes; ++k) largest = larger(d, largest, x(k));
+  // The first largest logit's own term is exactly 1, and keeping it apart keeps a loss near zero exact. (Infinity less
+  // infinity is not 0: no term is then 1.)
+  V64 others = hn::Sub(largest, largest), at = hn::Set(d, -1.0), at_label = zero;
+  for (std::size_t k = 0; k < c.classes; ++k) {
+    const V64 number = hn::Set(d, static_cast<double>(k));
+    const auto is_first = hn::And(hn::Eq(x(k), largest), hn::Lt(at, zero));
+    at = hn::IfThenElse(is_first, number, at);
+    at_label = hn::IfThenElse(hn::Eq(labels, number), x(k), at_label);
+    const V64 e = exp(d, hn::Sub(x(k), largest));
+    hn::StoreU(e, d, exponential + k * lanes);
+    others = hn::Add(others, hn::IfThenZeroElse(is_first, e));
+  }
+  if (c.loss != nullptr) {
+    Wide::store(hn::Add(log1p(d, others), hn::Sub(largest, at_label)), result);
+    for (std::size_t lane = 0; lane < rows; ++lane) c.loss[first + lane] = result[lane];
+  }
+  if (c.dx == nullptr) return;
+  const V64 total = hn::Add(others, one), slope = Wide::load(dy);
+  for (std::size_t k = 0; k < c.classes; ++k) {
+    const V64 number = hn::Set(d, static_cast<double>(k));
+    const V64 share = hn::Div(hn::LoadU(d, exponential + k * lanes), total);
+    // Softmax less one at the label; where that is the largest, without the cancellation.
+    const V64 less_one = hn::IfThenElse(hn::Eq(at, number), hn::Neg(hn::Div(others, total)), hn::Sub(share, one));
+    Wide::store(hn::Mul(hn::IfThenElse(hn::Eq(labels, number), less_one, share), slope), result);
+    for (std::size_t lane = 0; lane < rows; ++lane) c.dx[(first + lane) * c.classes + k] = result[lane];
+  }
+}
+
+void cross_entropy_f32(const CrossEntropyRows& c) {
+  const std::size_t lanes = hn::Lanes(D64());
+  for (std::size_t row = 0; row < c.rows; row += lanes) cross_entropy_vector(c, row, std::min(lanes, c.rows - row));
 }
 
 // ---------------------------------------------------------------- small matrix products
@@ -369,7 +381,8 @@ void matmul(std::size_t m, std::size_t n, std::size_t k, Panel<const T> a, Panel
 const SimdTable* table() {
   static constexpr SimdTable here{
       .target = "", .blocks = blocks, .matmul_f32 = matmul<float>, .matmul_f64 = matmul<double>,
-      .sum_f32 = sum_f32, .add_f32 = add_f32, .max_f32 = max_f32, .exp_sum_f32 = exp_sum_f32};
+      .sum_f32 = sum_f32, .sum_f64 = sum_f64, .add_f32 = add_f32, .add_rows_f32 = add_rows_f32, .max_f32 = max_f32,
+      .exp_sum_f32 = exp_sum_f32, .cross_entropy_f32 = cross_entropy_f32};
   static const SimdTable named = [] {
     SimdTable t = here;
     t.target = hwy::TargetName(HWY_TARGET);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -43,6 +44,19 @@ inline constexpr std::size_t matmul_depth = 256;
 inline constexpr std::size_t matmul_widest = 64;
 inline constexpr std::size_t matmul_room = matmul_depth * matmul_widest;
 
+/// Rows of logits with a label each: losses, gradients, or both.
+struct CrossEntropyRows {
+  const float* x;              ///< rows of `classes` logits
+  const std::int64_t* labels;  ///< in [0, classes)
+  std::size_t rows, classes;
+  const float* dy;             ///< of the losses; for gradients
+  std::size_t dy_step;         ///< 0: one number for all rows
+  float* loss;                 ///< one a row, or null
+  float* dx;                   ///< rows like x, or null
+};
+/// At most so many classes: the exponentials of a vector of rows are kept between two passes over them.
+inline constexpr std::size_t cross_entropy_classes = 64;
+
 /// The inner loops of one instruction set.
 struct SimdTable {
   std::string_view target;
@@ -52,12 +66,17 @@ struct SimdTable {
   /// The sum in double; element i is added to lane i % 16, and the lanes in one fixed tree, so that every
   /// instruction set adds in the same order.
   double (*sum_f32)(const float* x, std::size_t n);
+  double (*sum_f64)(const double* x, std::size_t n);
   /// total[i] += x[i]
   void (*add_f32)(const float* x, double* total, std::size_t n);
+  /// total[i] = the sum of x[r * step + i] over `rows` rows, in ascending r.
+  void (*add_rows_f32)(const float* x, std::size_t rows, std::size_t step, double* total, std::size_t n);
   /// The largest element; NaN if there is one.
   float (*max_f32)(const float* x, std::size_t n);
   /// out[i] = exp(x[i] - shift); their sum in double, in the order of sum_f32. out may be x, or null.
   double (*exp_sum_f32)(const float* x, float shift, float* out, std::size_t n);
+  /// Each row in a lane of its own, computed in double: its bits do not depend on the rows beside it.
+  void (*cross_entropy_f32)(const CrossEntropyRows& rows);
 };
 /// The table of the best instruction set that this machine has.
 const SimdTable& simd();

@@ -1,24 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private, per target: elementary functions for f32 results, evaluated in double. There a short series leaves the
-// result right to little more than half an ulp of f32, tails and subnormals need no care of their own, and the
-// instruction sets agree but for rare last bits.
-// (Guarded by Highway's toggle: included once for each target.)
-#if defined(THALWEG_LIB_KERNELS_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef THALWEG_LIB_KERNELS_SIMD_MATH_INL_H_
-#undef THALWEG_LIB_KERNELS_SIMD_MATH_INL_H_
-#else
-#define THALWEG_LIB_KERNELS_SIMD_MATH_INL_H_
-#endif
-
-#include <cstdint>
-#include <limits>
-
-#include "hwy/highway.h"
-
-HWY_BEFORE_NAMESPACE();
-namespace thalweg {
-namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
+// Private: elementary functions for f32 results, evaluated in double. There a short series leaves the result right to
+// little more than half an ulp of f32, tails and subnormals need no care of their own, and the instruction sets agree
+// but for rare last bits.
+// Included inside a namespace where `hn` has Highway's vector operations: Highway itself, once for each target, or the
+// recorder of a VectorTape, which gives generated code the same operations in the same order.
 
 /// c[0] + c[1] x + … by Horner's rule.
 template <class D, class V, std::size_t n>
@@ -194,9 +179,3 @@ HWY_INLINE V pow(D d, V x, V y) {
   r = hn::IfThenElse(hn::Or(hn::IsNaN(x), hn::IsNaN(y)), nan, r);
   return hn::IfThenElse(hn::Or(hn::Eq(x, one), hn::Eq(y, zero)), one, r);
 }
-
-}  // namespace HWY_NAMESPACE
-}  // namespace thalweg
-HWY_AFTER_NAMESPACE();
-
-#endif

@@ -37,9 +37,10 @@ std::string wrong_in(const Shape2d& s) {
   Interpreter exact(g);
   for (const auto& [name, numbers] : feeds) exact.set(name, numbers);
   exact.evaluate();
-  for (const int threads : {1, 2}) {
+  for (const auto& [threads, generate] : {std::pair{1, true}, {2, true}, {2, false}}) {
     CompileOptions options;
     options.logical_threads = threads;
+    options.generate = generate;
     Program program = compile(g, options);
     set_all(program, feeds);
     program.run();

@@ -10,11 +10,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <set>
 
 #include "tests/compile/run.h"
 #include "thalweg/graph/autodiff.h"
+#include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/plan.h"
+#include "thalweg/lib/kernels/vector_code.h"
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/ops/matmul.h"
@@ -143,7 +146,9 @@ TEST(Program, AllocatesNothingInAStep) {
       for (int i = 0; i < 20; ++i) p.run();
       counting = false;
       EXPECT_EQ(allocations.load(), 0) << g.name() << " with " << logical << " threads";
-      EXPECT_GT(onednn_calls.exchange(0), 0) << "nothing went through the counted door";
+      if (g.name() == "cnn") {
+        EXPECT_GT(onednn_calls.exchange(0), 0) << "nothing went through the counted door";
+      }
     }
   }
 }
@@ -395,6 +400,92 @@ TEST(Program, CompilesAndRunsAChainOf100000NodesOnASmallStack) {
       EXPECT_NEAR(p.fetch("slope").number(0), std::pow(0.9999, 50000), 1e-5);
     }
   });
+}
+
+// ---- how many kernels a step has, and what they move
+
+/// The net that a step of a microsecond is promised for: 4-16-3, batch 15, momentum.
+Graph tiny(const MinimizeOptions& options = {}) {
+  Graph g("tiny");
+  const Value x = input(g, "x", f32(15, 4)), t = input(g, "label", i32(15));
+  const Value y = dense(dense(x, 16, {.activation = relu}), 3);
+  const Value loss = mean(sparse_cross_entropy(y, t));
+  minimize(loss, Sgd{.rate = 0.1, .momentum = 0.9}, options);
+  g.output("loss", loss);
+  return g;
+}
+
+std::size_t count_named(const Program& p, std::string_view part) {
+  const auto names = p.implementations();
+  return static_cast<std::size_t>(std::count_if(
+      names.begin(), names.end(), [&](const std::string& name) { return name.find(part) != std::string::npos; }));
+}
+
+TEST(Kernels, ATinyStepIsTwelve) {
+  const Program p = compile(tiny(), threads(1));
+  if (!has_generated_loops()) GTEST_SKIP() << "this machine has no AVX2";
+  EXPECT_EQ(p.kernels(), 12U) << p.text();
+  EXPECT_EQ(count_named(p, "own:product"), 5U) << p.text();
+  EXPECT_EQ(count_named(p, "own:product+bias+relu"), 1U) << p.text();
+  EXPECT_EQ(count_named(p, "own:sparse_cross_entropy+backward"), 1U) << p.text();
+  EXPECT_EQ(count_named(p, "(mul,mul,sub,add on 4 tensors)"), 1U) << p.text();
+  EXPECT_EQ(count_named(p, "onednn"), 0U) << p.text();
+}
+
+TEST(Kernels, AClippedStepReadsTheGradientsOnceForTheirNormAndOnceForTheUpdate) {
+  const Program p = compile(tiny({.clip = by_global_norm(1.0)}), threads(1));
+  if (!has_generated_loops()) GTEST_SKIP() << "this machine has no AVX2";
+  EXPECT_EQ(count_named(p, "own:sums(cast,square,sum on 4 tensors)"), 1U) << p.text();
+  EXPECT_EQ(count_named(p, "own:sum("), 0U) << p.text();
+  EXPECT_EQ(count_named(p, "mul,mul,mul,sub,add on 4 tensors"), 1U) << p.text();
+  EXPECT_EQ(p.kernels(), 14U) << "the norm and the factor are two more: " << p.text();
+}
+
+TEST(Kernels, AnUpdateMovesEachByteOnce) {
+  Graph g = tiny();
+  separate_results(g);
+  const ValueIndex index(g);
+  for (const bool generate : {true, false}) {
+    CompileOptions options = threads(1);
+    options.generate = generate;
+    const Plan plan = plan_kernels(g, index, options, 1);
+    std::size_t moved = 0, late = 0;
+    for (const Work& work : plan.works) {
+      EXPECT_FALSE(work.to_variable) << "an update is copied";
+      if (!work.late || work.groups[0].space.elements() == 1) continue;
+      ++late;
+      std::set<std::size_t> read;
+      for (const ValueId v : work.in)
+        if (g.node(v.node).op->name != "constant" && read.insert(index(v)).second) moved += g.type(v).bytes();
+      for (const ValueId v : work.out) moved += g.type(v).bytes();
+    }
+    const std::size_t parameters = 4 * 16 + 16 + 16 * 3 + 3;
+    EXPECT_EQ(late, 1U);
+    // Gradient, velocity and weight read; velocity and weight written.
+    EXPECT_EQ(moved, parameters * sizeof(float) * 5);
+  }
+}
+
+TEST(Kernels, WrittenCodeComputesTheSameBits) {
+  // Without products, whose oneDNN kernels add up in another order.
+  Graph g("update");
+  const Value x = input(g, "x", f32(40, 30));
+  const Value w = variable(g, "w", f32(30), filled(0.5));
+  const Value loss = mean(square(tanh(x * w) - 0.25));
+  minimize(loss, Adam{.rate = 0.01}, {.penalty = l2(1e-3)});
+  g.output("loss", loss);
+  std::vector<std::string> seen;
+  for (const bool generate : {true, false}) {
+    CompileOptions options = threads(1);
+    options.generate = generate;
+    Program p = compile(g, options);
+    for (int i = 0; i < 5; ++i) {
+      fill(p, i);
+      p.run();
+    }
+    seen.push_back(bits(p));
+  }
+  EXPECT_EQ(seen[0], seen[1]);
 }
 
 // ---- the checker of placements

@@ -26,7 +26,8 @@ std::vector<Way> ways() {
   };
   const std::vector<Switch> switches = {{"fold", &CompileOptions::fold}, {"cse", &CompileOptions::cse},
                                         {"dce", &CompileOptions::dce},   {"fuse", &CompileOptions::fuse},
-                                        {"in_place", &CompileOptions::in_place}};
+                                        {"in_place", &CompileOptions::in_place},
+                                        {"generate", &CompileOptions::generate}};
   std::vector<Way> all;
   for (const int threads : {1, 2}) {
     const auto add = [&](const std::string& name, const std::function<bool(const Switch&)>& is_on) {
@@ -37,6 +38,7 @@ std::vector<Way> ways() {
     };
     add("all", [](const Switch&) { return true; });
     add("none", [](const Switch&) { return false; });
+    add("no generate", [](const Switch& s) { return s.name != "generate"; });
     for (const Switch& one : switches) add(one.name, [&](const Switch& s) { return s.name == one.name; });
   }
   return all;

@@ -5,6 +5,8 @@
 #include <new>
 
 #include "run.h"
+#include "thalweg/lib/kernels/product_code.h"
+#include "thalweg/lib/kernels/vector_code.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/index.h"
 #include "thalweg/ops/loss.h"
@@ -71,6 +73,66 @@ TEST_P(Floats, MatmulOfWholeNumbersIsExact) {
   for (Numbers& numbers : data)
     for (double& x : numbers) x = std::round(x);
   check(y, data, {.rounding = 0, .terms = 0});
+}
+
+/// a · b by the code written for these sizes; nothing but the result may change.
+std::vector<float> product(const Case& c, const std::vector<Tensor>& operands, const ProductEnd& end) {
+  const auto kernel =
+      small_product({.node = c.graph.node(c.node), .in = std::span(c.in).first(2), .out = c.out, .threads = 1}, end);
+  if (!kernel) throw RunError("no code for the product");
+  std::vector<const void*> in;
+  for (const Tensor& t : operands) in.push_back(t.data());
+  const auto n = static_cast<std::size_t>(c.out[0].elements());
+  constexpr float guard = -12345;
+  std::vector<float> result(n + 16, guard);
+  Tensor scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 1));
+  void* out = result.data();
+  kernel->run(in.data(), &out, scratch.data());
+  for (std::size_t i = n; i < result.size(); ++i) EXPECT_EQ(result[i], guard);
+  result.resize(n);
+  return result;
+}
+
+TEST(Product, HasTheBitsOfTheMatmulThatIsWrittenForAnySize) {
+  if (!has_generated_loops()) GTEST_SKIP() << "this machine has no AVX2";
+  Arguments a;
+  const std::array<Dim, 3> sizes[] = {{1, 1, 1},   {15, 16, 4},  {15, 3, 16},  {4, 16, 15},  {16, 3, 15}, {1, 16, 4},
+                                      {1, 100, 7}, {2, 37, 9},   {3, 29, 30},  {7, 8, 8},    {12, 8, 5},  {13, 1, 70},
+                                      {5, 17, 19}, {64, 64, 64}, {33, 10, 64}, {128, 10, 84}, {6, 31, 300}};
+  for (const bool ta : {false, true})
+    for (const bool tb : {false, true})
+      for (const auto& [m, n, k] : sizes) {
+        const Value x = a(ta ? f32(k, m) : f32(m, k));
+        const Value y = a(tb ? f32(n, k) : f32(k, n));
+        const Case c(matmul(x, y, {.ta = ta, .tb = tb}));
+        SCOPED_TRACE(::testing::Message() << m << "x" << n << "x" << k << " " << ta << tb);
+        std::vector<Tensor> operands;
+        for (const TensorType& type : c.in) operands.emplace_back(type, drawn(type, -2, 2, operands.size() + 1));
+        const Tensor plain = answered(c, operands, 1)[0];
+        const auto plain_numbers = plain.as<float>();
+        const std::vector<float> got = product(c, operands, {});
+        EXPECT_TRUE(std::equal(got.begin(), got.end(), plain_numbers.begin()));
+        operands.emplace_back(f32(n), drawn(f32(n), -1, 1, 5));
+        const auto bias = operands[2].as<float>();
+        const std::vector<float> rectified = product(c, operands, {.bias = true, .relu = true});
+        const std::vector<float> leaky = product(c, operands, {.bias = true, .leaky_slope = 0.25});
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          const float sum = got[i] + bias[i % static_cast<std::size_t>(n)];
+          ASSERT_EQ(rectified[i], sum > 0 ? sum : 0) << i;
+          ASSERT_EQ(leaky[i], sum > 0 ? sum : sum * 0.25f) << i;
+        }
+      }
+}
+
+TEST(Product, LetsNaNThroughARelu) {
+  if (!has_generated_loops()) GTEST_SKIP() << "this machine has no AVX2";
+  Arguments a;
+  const Case c(matmul(a(f32(3, 2)), a(f32(2, 5))));
+  std::vector<double> x(6, 1);
+  x[2] = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<float> got =
+      product(c, {Tensor(c.in[0], x), Tensor(c.in[1], std::vector<double>(10, -1))}, {.relu = true});
+  for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(std::isnan(got[i]), i / 5 == 1) << i;
 }
 
 TEST_P(Floats, Convolutions) {
@@ -162,6 +224,37 @@ TEST_P(Floats, CrossEntropies) {
   // Near certainty, and far from it.
   const Value sure = sparse_cross_entropy(a(t({3, 3})), a(i32(3)));
   check(sure, {{30, 0, 0, 0, 60, 0, 500, -500, 0}, {0, 0, 1}}, {.rounding = 4});
+}
+
+TEST(Own, ALossWithItsGradientHasTheBitsOfBoth) {
+  for (const Dim classes : {1, 3, 10, 64})
+    for (const Dim samples : {1, 4, 15, 200})
+      for (const bool one_dy : {true, false}) {
+        Arguments a;
+        const Value x = a(f32(samples, classes)), labels = a(i32(samples)), dy = a(f32(samples));
+        const Case forward(sparse_cross_entropy(x, labels));
+        std::vector<Tensor> operands{Tensor(x.type(), drawn(x.type(), -9, 9, 1)), Tensor(labels.type()),
+                                     Tensor(dy.type(), one_dy ? Numbers(static_cast<std::size_t>(samples), 0.125)
+                                                              : drawn(dy.type(), -1, 1, 3))};
+        for (std::size_t i = 0; i < static_cast<std::size_t>(samples); ++i)
+          operands[1].as<std::int32_t>()[i] = static_cast<std::int32_t>(i * 7 % static_cast<std::size_t>(classes));
+        const std::vector<Value> all{x, labels, dy};
+        std::vector<Operand> given(all.begin(), all.end());
+        const Case backward(a.graph.add(op_named("sparse_cross_entropy_backward"), given));
+        const Tensor loss = answered(forward, {operands[0], operands[1]}, 1)[0];
+        const Tensor gradient = answered(backward, operands, 1)[0];
+        for (const int threads : {1, 4}) {
+          const auto kernel =
+              cross_entropy_with_gradient(x.type(), labels.type(), one_dy ? f32() : dy.type(), threads);
+          ASSERT_TRUE(kernel);
+          const Tensor got_loss(loss.type()), got_gradient(gradient.type());
+          const void* in[] = {operands[0].data(), operands[1].data(), operands[2].data()};
+          void* out[] = {const_cast<void*>(got_loss.data()), const_cast<void*>(got_gradient.data())};
+          kernel->run(in, out, nullptr);
+          EXPECT_TRUE(same_bits(got_loss, loss));
+          EXPECT_TRUE(same_bits(got_gradient, gradient));
+        }
+      }
 }
 
 TEST_P(Floats, ALabelOutOfRangeIsAnErrorThatNamesTheSample) {

@@ -196,7 +196,7 @@ TEST(Pointwise, AGroupComputesWhatItsStepsDo) {
         if (in_place) {
           // The results take the places of m, w and g.
           to = {copies[2].data(), copies[0].data(), copies[1].data()};
-          for (const std::size_t i : {0u, 1u, 2u}) EXPECT_TRUE(kernel->in_place(i));
+          for (const std::size_t i : {0u, 1u, 2u}) EXPECT_TRUE(kernel->in_place(i, 0));
         }
         Tensor scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 1));
         kernel->run(sources.data(), to.data(), scratch.data());
@@ -213,6 +213,87 @@ TEST(Pointwise, AGroupComputesWhatItsStepsDo) {
       }
     }
   }
+}
+
+TEST(Pointwise, AListOfTensorsIsComputedAsEachAlone) {
+  // Sizes on both sides of a vector and of a thread's share.
+  const std::vector<Shape> spaces{Shape{3}, Shape{4, 16}, Shape{7}, Shape{70001}, Shape{16}, Shape{30, 3000}};
+  for (const bool generate : {true, false}) {
+    std::vector<std::unique_ptr<Grouped>> grouped;
+    std::vector<PointwiseGroup> groups;
+    std::vector<Tensor> operands, alone;
+    for (const Shape& space : spaces) {
+      Arguments a;
+      const TensorType type = typed(DType::f32, space);
+      const Value w = a(type), g = a(type), m = a(type), rate = a(f32());
+      const Value decayed = m * 0.9f, next = decayed + g, step = next * rate, moved = w - step;
+      std::vector<Value> inputs{w, g, m, rate};
+      for (NodeId id = 0; id < a.graph.size(); ++id)
+        if (a.graph.node(id).op->name == "constant") inputs.push_back(a.graph.value({id, 0}));
+      grouped.push_back(std::make_unique<Grouped>(a.graph, inputs, std::vector<Value>{decayed, next, step, moved},
+                                                  std::vector<Value>{next, moved}, space));
+      groups.push_back(grouped.back()->group);
+      std::vector<const void*> in;
+      for (const Value& v : inputs)
+        operands.emplace_back(v.type(), v.node().op->name == "constant" ? Numbers{0.9f} : drawn(v.type(), -1, 1, 7));
+      for (std::size_t i = operands.size() - inputs.size(); i < operands.size(); ++i) in.push_back(operands[i].data());
+      alone.emplace_back(type);
+      alone.emplace_back(type);
+      void* out[] = {alone[alone.size() - 2].data(), alone.back().data()};
+      const auto kernel = pointwise_kernel(groups.back(), 1, generate);
+      Tensor scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 1));
+      kernel->run(in.data(), out, scratch.data());
+    }
+    for (const int threads : {1, 2, 4}) {
+      const auto kernel = pointwise_kernel(groups, threads, generate);
+      std::vector<Tensor> copies;
+      std::vector<const void*> in;
+      std::vector<void*> out;
+      for (const Tensor& t : operands) in.push_back(copies.emplace_back(t.clone()).data());
+      // The results take the places of m and w of their own group, and of no other one's.
+      for (std::size_t k = 0; k < spaces.size(); ++k) {
+        EXPECT_TRUE(kernel->in_place(k * 5 + 2, k * 2) && kernel->in_place(k * 5, k * 2 + 1));
+        EXPECT_FALSE(kernel->in_place(k * 5 + 2, (k * 2 + 2) % (2 * spaces.size())));
+        out.push_back(copies[k * 5 + 2].data());
+        out.push_back(copies[k * 5].data());
+      }
+      Tensor scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 1));
+      kernel->run(in.data(), out.data(), scratch.data());
+      for (std::size_t k = 0; k < spaces.size(); ++k) {
+        EXPECT_TRUE(same_bits(copies[k * 5 + 2], alone[k * 2])) << to_string(spaces[k]) << " on " << threads;
+        EXPECT_TRUE(same_bits(copies[k * 5], alone[k * 2 + 1])) << to_string(spaces[k]) << " on " << threads;
+      }
+    }
+  }
+}
+
+TEST(Pointwise, LongGroupsThatDoNotFitTheRegistersAreRight) {
+  // Forty sums of functions, all alive until the end: far more than sixteen registers hold.
+  Arguments a;
+  const Value x = a(f32(1003));
+  std::vector<Value> inputs{x}, steps, terms;
+  for (int i = 0; i < 20; ++i) {
+    terms.push_back(i % 3 == 0 ? tanh(x) : i % 3 == 1 ? sigmoid(terms.back()) : terms.back() * x);
+    terms.push_back(terms.back() + terms.front());
+  }
+  Value total = terms.back();
+  for (std::size_t i = terms.size() - 1; i-- > 0;) total = total - terms[i];
+  for (NodeId id = 0; id < a.graph.size(); ++id)
+    if (a.graph.node(id).op->name != "input") steps.push_back(a.graph.value({id, 0}));
+  const Grouped grouped(a.graph, inputs, steps, {total, terms[3]}, x.shape());
+  const Tensor data(x.type(), drawn(x.type(), -2, 2, 3));
+  std::vector<Tensor> results;
+  for (const bool generate : {true, false}) {
+    const auto kernel = pointwise_kernel(grouped.group, 1, generate);
+    const void* in = data.data();
+    results.emplace_back(x.type());
+    results.emplace_back(x.type());
+    void* out[] = {results[results.size() - 2].data(), results.back().data()};
+    Tensor scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 1));
+    kernel->run(&in, out, scratch.data());
+  }
+  EXPECT_TRUE(same_bits(results[0], results[2]));
+  EXPECT_TRUE(same_bits(results[1], results[3]));
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ std::vector<std::string> breaches(const std::vector<Include>& includes, const st
     if (begins(target, "boost/") && !graph_source && i.file != "graph/storage.h")
       wrong.push_back(i.place() + " outside graph/*.cpp and graph/storage.h");
     if (public_files.contains(i.file))
-      for (const char* foreign : {"nlohmann/", "CLI/", "fmt/", "boost/", "oneapi/", "dnnl", "hwy/", "zlib.h", "omp.h"})
+      for (const char* foreign : {"nlohmann/", "CLI/", "fmt/", "boost/", "oneapi/", "dnnl", "hwy/", "xbyak/", "zlib.h", "omp.h"})
         if (begins(target, foreign)) wrong.push_back(i.place() + " in a public header");
   }
   return wrong;

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// Works that one kernel does better than several: a loss with its gradient, updates of one formula over all parameters,
+// the scalars of a step.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "thalweg/graph/fail.h"
+#include "thalweg/lib/compile/planning.h"
+#include "thalweg/lib/kernels/pointwise_space.h"
+
+namespace thalweg {
+namespace {
+
+/// Groups over tensors larger than this are only joined where nothing waits for them: joining makes all of their
+/// operands live until the last of them.
+constexpr std::size_t small = 16384;
+constexpr std::size_t most_scalar_steps = 64;
+
+class Merging {
+ public:
+  Merging(const Graph& graph, const ValueIndex& index, const Uses& uses, const CompileOptions& options, int threads,
+          Plan& plan)
+      : graph_(graph), index_(index), uses_(uses), options_(options), threads_(threads), plan_(plan) {}
+
+  void run() {
+    if (options_.fuse) {
+      pair_losses();
+      remove_merged();
+      note_readers();
+      sum_at_once();
+      remove_merged();
+      note_readers();
+      join_scalars();
+      remove_merged();
+      note_readers();
+      list_alike();
+      remove_merged();
+    }
+    for (Work& work : plan_.works) {
+      if (work.groups.empty()) continue;
+      if (work.sums) work.kernel = sums_kernel(work.groups, threads_);
+      if (!work.sums) work.kernel = pointwise_kernel(work.groups, threads_, options_.generate);
+      if (!work.kernel) throw InternalError("no machine code could be written for a sum");
+    }
+  }
+
+ private:
+  ValueId root(ValueId v) const { return uses_.root(v); }
+
+  /// A work whose members have gone to another one has none left.
+  void remove_merged() {
+    std::erase_if(plan_.works, [](const Work& work) { return work.members.empty(); });
+  }
+
+  // ---------------------------------------------------------------- a loss and its gradient
+
+  void pair_losses() {
+    std::map<std::pair<ValueId, ValueId>, std::size_t> forward;  // by logits and labels
+    for (std::size_t w = 0; w < plan_.works.size(); ++w) {
+      const Work& work = plan_.works[w];
+      if (work.members.size() != 1 || work.in.size() < 2) continue;
+      const Node& node = graph_.node(work.members[0]);
+      const std::pair operands(root(work.in[0]), root(work.in[1]));
+      if (is(node, "sparse_cross_entropy")) forward[operands] = w;
+      if (!is(node, "sparse_cross_entropy_backward")) continue;
+      if (const auto it = forward.find(operands); it != forward.end() && pair(it->second, w)) forward.erase(it);
+    }
+  }
+
+  bool pair(std::size_t forward, std::size_t backward) {
+    Work &first = plan_.works[forward], &second = plan_.works[backward];
+    ValueId dy = uses_.read_through(second.in[2]);
+    if (graph_.type(dy).elements() != 1) dy = second.in[2];
+    // The cotangent must not wait for the loss, nor may what reads the loss seem to be of the cotangent's stage.
+    const Writers writer(index_, plan_);
+    if (const std::size_t w = writer(dy); w != Writers::none && plan_.works[w].stage >= first.stage) return false;
+    auto kernel = cross_entropy_with_gradient(graph_.type(first.in[0]), graph_.type(first.in[1]), graph_.type(dy),
+                                              threads_);
+    if (!kernel) return false;
+    first.kernel = std::move(kernel);
+    first.in.push_back(dy);
+    first.out.push_back(second.out[0]);
+    first.members.push_back(second.members[0]);
+    second = {};
+    return true;
+  }
+
+  // ---------------------------------------------------------------- sums of what is not stored
+
+  /// A sum over all elements takes in the pointwise group that only it reads.
+  void sum_at_once() {
+    if (!options_.generate) return;
+    const Writers writer(index_, plan_);
+    std::vector<std::size_t> readers(plan_.works.size());
+    for (const Work& work : plan_.works)
+      for (const ValueId v : work.in)
+        if (const std::size_t w = writer(v); w != Writers::none) ++readers[w];
+    for (Work& work : plan_.works) {
+      if (work.members.size() != 1 || !is(graph_.node(work.members[0]), "sum")) continue;
+      const std::size_t w = writer(work.in[0]);
+      if (w == Writers::none || readers[w] != 1 || graph_.type(work.out[0]).elements() != 1) continue;
+      Work& group = plan_.works[w];
+      if (!group.pointwise || group.out.size() != 1 || uses_.kept(group.out[0].node) ||
+          !sums_in_one_pass(group.groups[0]))
+        continue;
+      work.groups = std::move(group.groups);
+      work.in = std::move(group.in);
+      work.members.insert(work.members.begin(), group.members.begin(), group.members.end());
+      work.sums = true;
+      work.kernel = {};
+      group = {};
+    }
+  }
+
+  // ---------------------------------------------------------------- pointwise works
+
+  void note_readers() {
+    const Writers writer(index_, plan_);
+    reader_.assign(plan_.works.size(), nobody);
+    shown_.assign(plan_.works.size(), false);
+    written_.assign(plan_.works.size(), {});
+    for (std::size_t r = 0; r < plan_.works.size(); ++r)
+      for (const ValueId v : plan_.works[r].in)
+        if (const std::size_t w = writer(v); w != Writers::none)
+          reader_[w] = reader_[w] == nobody || reader_[w] == r ? r : several;
+    for (const Graph::Output& output : graph_.outputs())
+      if (const std::size_t w = writer(output.value); w != Writers::none) shown_[w] = true;
+    for (const Graph::Update& update : graph_.updates())
+      if (const std::size_t w = writer(update.next); w != Writers::none) written_[w].insert(update.variable.node);
+  }
+
+  /// Works of one of these classes never wait for each other: those that nothing reads, those that only one and the
+  /// same work reads, and those of one stage. Joined, they still make no circle: every way from a work leads to a
+  /// later stage, also through works that were joined.
+  std::string class_of(std::size_t w) const {
+    const std::string_view shown = shown_[w] ? " shown" : "";
+    if (reader_[w] == nobody) return fmt::format("last{}", shown);
+    if (reader_[w] != several) return fmt::format("for {}{}", reader_[w], shown);
+    return fmt::format("stage {}{}", plan_.works[w].stage, shown);
+  }
+
+  bool reads_any(const Work& work, const std::set<NodeId>& variables) const {
+    return std::any_of(work.in.begin(), work.in.end(), [&](ValueId v) { return variables.contains(root(v).node); });
+  }
+  /// Whether one work reads a variable that the other updates: the update would be seen too early.
+  bool disturbs(std::size_t a, std::size_t b) const {
+    return reads_any(plan_.works[a], written_[b]) || reads_any(plan_.works[b], written_[a]);
+  }
+
+  /// The works that take further ones, by class: each new work goes to the first that it does not disturb.
+  template <class Key, class Fits, class Join>
+  void gather(Key key, Fits fits, Join join) {
+    std::map<std::string, std::vector<std::vector<std::size_t>>> found;
+    for (std::size_t w = 0; w < plan_.works.size(); ++w) {
+      if (plan_.works[w].groups.empty()) continue;
+      const std::string name = key(w);
+      if (name.empty()) continue;
+      auto& sets = found[name];
+      const auto it = std::find_if(sets.begin(), sets.end(), [&](const std::vector<std::size_t>& set) {
+        return fits(set, w) && std::none_of(set.begin(), set.end(), [&](std::size_t other) { return disturbs(w, other); });
+      });
+      if (it == sets.end()) sets.push_back({w});
+      else it->push_back(w);
+    }
+    for (auto& [name, sets] : found)
+      for (const auto& set : sets)
+        for (std::size_t i = 1; i < set.size(); ++i) {
+          Work &to = plan_.works[set[0]], &from = plan_.works[set[i]];
+          join(to, from);
+          to.members.insert(to.members.end(), from.members.begin(), from.members.end());
+          std::sort(to.members.begin(), to.members.end());
+          from = {};
+        }
+  }
+
+  /// Steps on one element each become one group.
+  void join_scalars() {
+    gather(
+        [&](std::size_t w) {
+          const PointwiseGroup& group = plan_.works[w].groups[0];
+          return group.space.elements() == 1 && !plan_.works[w].sums ? class_of(w) : std::string();
+        },
+        [&](const std::vector<std::size_t>& set, std::size_t w) {
+          std::size_t steps = plan_.works[w].groups[0].steps.size();
+          for (const std::size_t other : set) steps += plan_.works[other].groups[0].steps.size();
+          return steps <= most_scalar_steps;
+        },
+        [&](Work& to, Work& from) { join_group(to, from); });
+  }
+
+  void join_group(Work& to, const Work& from) {
+    PointwiseGroup &group = to.groups[0];
+    const PointwiseGroup& other = from.groups[0];
+    if (group.space.rank() < other.space.rank()) group.space = other.space;
+    const auto first_step = static_cast<int>(group.steps.size());
+    std::vector<int> input_at;
+    for (std::size_t i = 0; i < from.in.size(); ++i) {
+      const auto same = std::find(to.in.begin(), to.in.end(), from.in[i]);
+      input_at.push_back(static_cast<int>(same - to.in.begin()));
+      if (same != to.in.end()) continue;
+      to.in.push_back(from.in[i]);
+      group.inputs.push_back(other.inputs[i]);
+    }
+    for (PointwiseGroup::Step step : other.steps) {
+      for (int& operand : step.operands)
+        operand = operand < 0 ? -1 - input_at[static_cast<std::size_t>(-1 - operand)] : operand + first_step;
+      group.steps.push_back(std::move(step));
+    }
+    for (const int output : other.outputs) group.outputs.push_back(output + first_step);
+    to.out.insert(to.out.end(), from.out.begin(), from.out.end());
+  }
+
+  /// Groups of the same steps become one kernel over a list of tensors.
+  void list_alike() {
+    gather([&](std::size_t w) { return listed_as(w); },
+           [](const std::vector<std::size_t>&, std::size_t) { return true; },
+           [](Work& to, Work& from) {
+             to.groups.insert(to.groups.end(), from.groups.begin(), from.groups.end());
+             to.in.insert(to.in.end(), from.in.begin(), from.in.end());
+             to.out.insert(to.out.end(), from.out.begin(), from.out.end());
+           });
+  }
+
+  /// What groups must share to be one kernel; empty for one that stays alone.
+  std::string listed_as(std::size_t w) const {
+    const PointwiseGroup& group = plan_.works[w].groups[0];
+    const std::size_t elements = static_cast<std::size_t>(group.space.elements());
+    // What is summed is not stored: the sums wait for nothing that would not wait anyway.
+    const bool sums = plan_.works[w].sums;
+    if (reader_[w] != nobody && elements > small && !sums) return {};
+    if (elements <= 1 || pointwise_space(group.space, group.inputs).rank != 1) return {};
+    std::string text = class_of(w) + (sums ? " sums" : "");
+    for (const TensorType& type : group.inputs)
+      text += fmt::format(" {}{}", to_string(type.dtype), type.elements() == group.space.elements() ? "" : "*");
+    for (const PointwiseGroup::Step& step : group.steps) {
+      text += fmt::format("; {} {} {}", step.node->op->name, to_string(step.dtype), fmt::join(step.operands, " "));
+      for (const Attr& attr : step.node->attrs) text += fmt::format(" {}={}", attr.name, to_string(attr.value));
+    }
+    return text + fmt::format("; {}", fmt::join(group.outputs, " "));
+  }
+
+  const Graph& graph_;
+  const ValueIndex& index_;
+  const Uses& uses_;
+  const CompileOptions& options_;
+  int threads_;
+  Plan& plan_;
+  static constexpr std::size_t nobody = Writers::none, several = nobody - 1;
+  std::vector<std::size_t> reader_;          ///< of each work: the one that reads it
+  std::vector<bool> shown_;                  ///< the graph shows a result of it
+  std::vector<std::set<NodeId>> written_;    ///< the variables that it updates
+};
+
+}  // namespace
+
+void merge_works(const Graph& graph, const ValueIndex& index, const Uses& uses, const CompileOptions& options,
+                 int threads, Plan& plan) {
+  Merging(graph, index, uses, options, threads, plan).run();
+}
+
+}  // namespace thalweg

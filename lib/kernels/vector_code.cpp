@@ -1,0 +1,673 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/kernels/vector_code.h"
+
+#if defined(__x86_64__)
+#include <algorithm>
+#include <limits>
+
+#include "thalweg/graph/error.h"
+
+#include "thalweg/lib/kernels/vector_writer.h"
+
+namespace thalweg {
+namespace {
+
+using Xbyak::Address;
+using Xbyak::Operand;
+using Xbyak::Reg64;
+using Xbyak::Xmm;
+using Xbyak::Ymm;
+
+static_assert(vector_elements == VectorWriter::lanes);
+constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
+
+/// Writes one loop. Its body is written once for a whole vector and once for each number of elements that may be left;
+/// each time the registers are handed out anew: a line that no register is left for goes to the frame, the one whose
+/// next use is the farthest first.
+class LoopWriter : public VectorWriter {
+ public:
+  LoopWriter(const VectorLoop& loop, std::size_t code_bytes)
+      : VectorWriter(code_bytes), loop_(loop), lines_(loop.tape.lines()) {
+    find_uses();
+    give_places();
+    write();
+    setProtectModeRE();
+  }
+  LoopFunction entry() const { return getCode<LoopFunction>(); }
+
+ private:
+  /// A pointer in a general register, or in the frame.
+  struct Pointer {
+    int reg = -1;
+    int slot = -1;
+  };
+
+  // ---------------------------------------------------------------- what is where
+
+  bool is_load(std::size_t i) const { return lines_[i].op == VectorOp::load; }
+  std::size_t stream_of(std::size_t i) const { return lines_[i].bits >> 1; }
+  int half_of(std::size_t i) const { return static_cast<int>(lines_[i].bits & 1); }
+  bool is_repeated(std::size_t i) const { return is_load(i) && loop_.inputs[stream_of(i)].repeats; }
+  bool is_constant(std::size_t i) const { return lines_[i].op == VectorOp::constant; }
+  /// A line that is never written down: it is read where it lies.
+  bool has_home(std::size_t i) const { return is_constant(i) || is_repeated(i); }
+  /// Elements that one instruction reads where they lie.
+  bool is_read_in_place(std::size_t i) const {
+    if (!is_load(i) || is_repeated(i) || elements_ < lanes || uses_[i].size() != 1 || is_output(i)) return false;
+    const DType dtype = loop_.inputs[stream_of(i)].dtype;
+    return dtype == DType::f32 || dtype == DType::f64;
+  }
+  bool is_output(std::size_t i) const {
+    return std::any_of(loop_.outputs.begin(), loop_.outputs.end(), [&](const VectorLoop::Output& o) {
+      return o.lines[0] == static_cast<int>(i) || o.lines[1] == static_cast<int>(i);
+    });
+  }
+
+  void find_uses() {
+    uses_.resize(lines_.size());
+    for (std::size_t i = 0; i < lines_.size(); ++i)
+      for (const int x : lines_[i].x)
+        if (x >= 0 && (uses_[index(x)].empty() || uses_[index(x)].back() != i)) uses_[index(x)].push_back(i);
+    // An output may lie on an input: nothing is stored before everything is loaded.
+    for (std::size_t i = 0; i < lines_.size(); ++i)
+      if (is_load(i) && !is_repeated(i)) all_loaded_ = std::max(all_loaded_, uses_[i].empty() ? i : uses_[i].front());
+  }
+
+  void give_places() {
+    const Reg64 free[] = {rbx, rcx, r8, r9, r10, r11, r12, r13, r14};
+    std::size_t taken = 0;
+    const auto give = [&](bool often) {
+      Pointer p;
+      if (often && taken < std::size(free)) p.reg = free[taken++].getIdx();
+      else p.slot = frame(8);
+      pointers_.push_back(p);
+    };
+    for (const auto& input : loop_.inputs) give(!input.repeats);
+    for (std::size_t o = 0; o < loop_.outputs.size(); ++o) give(true);
+    frame_ = (frame_ + vector_bytes - 1) / vector_bytes * vector_bytes;
+    for (const auto& input : loop_.inputs) repeated_.push_back(input.repeats ? frame(vector_bytes) : -1);
+  }
+  int frame(int bytes) {
+    const int at = frame_;
+    frame_ += bytes;
+    return at;
+  }
+
+  // ---------------------------------------------------------------- the loop around the body
+
+  void write() {
+    const Reg64 saved[] = {rbx, r12, r13, r14, r15};
+    push(rbp);
+    mov(rbp, rsp);
+    for (const Reg64& r : saved) push(r);
+    sub(rsp, 0x1000000);
+    const std::size_t frame_size_at = getSize() - 4;
+    and_(rsp, -vector_bytes);
+    load_pointers();
+    // From here on: rsi rows left, rdx elements of a row, rax the element, r15 the last one at which a whole vector
+    // begins, rdi for passing use.
+    lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step == 0; });
+    Xbyak::Label row, whole, rest, next_row;
+    L(row);
+    lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step != 0; });
+    xor_(eax, eax);
+    lea(r15, ptr[rdx - lanes]);
+    cmp(rdx, lanes);
+    jb(rest, T_NEAR);
+    align(16);
+    L(whole);
+    body(lanes);
+    add(rax, lanes);
+    cmp(rax, r15);
+    jle(whole, T_NEAR);
+    L(rest);
+    write_rests(next_row);
+    L(next_row);
+    for (std::size_t i = 0; i < pointers_.size(); ++i) {
+      const bool in = i < loop_.inputs.size();
+      advance(pointers_[i], in ? loop_.inputs[i].row_step : loop_.outputs[i - loop_.inputs.size()].row_step);
+    }
+    dec(rsi);
+    jnz(row, T_NEAR);
+    vzeroupper();
+    lea(rsp, ptr[rbp - static_cast<int>(std::size(saved)) * 8]);
+    for (std::size_t i = std::size(saved); i-- > 0;) pop(saved[i]);
+    pop(rbp);
+    ret();
+    write_constants();
+    rewrite(frame_size_at, static_cast<std::uint64_t>(most_frame_ + vector_bytes), 4);
+  }
+
+  void load_pointers() {
+    mov(rax, rdx);
+    mov(r15, rcx);
+    const std::size_t inputs = loop_.inputs.size();
+    for (std::size_t i = 0; i < pointers_.size(); ++i) {
+      const auto from =
+          i < inputs ? qword[rdi + static_cast<int>(i) * 8] : qword[rsi + static_cast<int>(i - inputs) * 8];
+      if (pointers_[i].reg >= 0) {
+        mov(Reg64(pointers_[i].reg), from);
+      } else {
+        mov(rdx, from);
+        mov(qword[rsp + pointers_[i].slot], rdx);
+      }
+    }
+    mov(rsi, rax);
+    mov(rdx, r15);
+  }
+
+  void write_rests(const Xbyak::Label& next_row) {
+    std::vector<int> rests;
+    for (const std::size_t r : loop_.remainders)
+      if (r % vector_elements != 0) rests.push_back(static_cast<int>(r % vector_elements));
+    std::sort(rests.begin(), rests.end());
+    rests.erase(std::unique(rests.begin(), rests.end()), rests.end());
+    if (rests.empty()) return;
+    mov(rdi, rdx);
+    sub(rdi, rax);
+    for (const int r : rests) {
+      Xbyak::Label other;
+      cmp(rdi, r);
+      jne(other, T_NEAR);
+      body(r);
+      if (r != rests.back()) jmp(next_row, T_NEAR);
+      L(other);
+    }
+  }
+
+  void advance(const Pointer& pointer, std::ptrdiff_t bytes) {
+    if (bytes == 0) return;
+    const bool small = bytes == static_cast<std::int32_t>(bytes);
+    if (!small) mov(rdi, static_cast<std::uint64_t>(bytes));
+    if (pointer.reg >= 0) {
+      if (small) add(Reg64(pointer.reg), static_cast<std::uint32_t>(bytes));
+      else add(Reg64(pointer.reg), rdi);
+    } else if (small) {
+      add(qword[rsp + pointer.slot], static_cast<std::uint32_t>(bytes));
+    } else {
+      add(qword[rsp + pointer.slot], rdi);
+    }
+  }
+
+  /// Writes the one element of a row into every lane of its place in the frame.
+  template <class Which>
+  void lay_out_repeated(Which which) {
+    for (std::size_t i = 0; i < loop_.inputs.size(); ++i) {
+      if (!loop_.inputs[i].repeats || !which(loop_.inputs[i])) continue;
+      mov(rdi, qword[rsp + pointers_[i].slot]);
+      switch (loop_.inputs[i].dtype) {
+        case DType::f64: vbroadcastsd(ymm0, ptr[rdi]); break;
+        case DType::bf16:
+          movzx(edi, word[rdi]);
+          shl(edi, 16);
+          vmovd(xmm0, edi);
+          vpbroadcastd(ymm0, xmm0);
+          break;
+        case DType::boolean:
+          movzx(edi, byte[rdi]);
+          neg(edi);
+          sbb(edi, edi);
+          vmovd(xmm0, edi);
+          vpbroadcastd(ymm0, xmm0);
+          break;
+        default: vbroadcastss(ymm0, ptr[rdi]);
+      }
+      vmovaps(ptr[rsp + repeated_[i]], ymm0);
+    }
+  }
+
+  // ---------------------------------------------------------------- registers
+
+  std::size_t next_use(std::size_t line, std::size_t now) const {
+    const auto it = std::upper_bound(uses_[line].begin(), uses_[line].end(), now);
+    if (it != uses_[line].end()) return *it;
+    for (std::size_t o = 0; o < loop_.outputs.size(); ++o)
+      for (const int x : loop_.outputs[o].lines)
+        if (!stored_[o] && x == static_cast<int>(line)) return lines_.size();
+    return never;
+  }
+
+  int take_register(std::size_t now) {
+    int best = -1;
+    std::size_t farthest = 0;
+    for (int r = 0; r < registers; ++r) {
+      if (locked_[index(r)]) continue;
+      if (holder_[index(r)] < 0) return lock(r);
+      const std::size_t next = next_use(index(holder_[index(r)]), now);
+      if (best < 0 || next > farthest) {
+        best = r;
+        farthest = next;
+      }
+    }
+    const auto line = index(holder_[index(best)]);
+    if (!has_home(line) && spill_[line] < 0) {
+      if (free_spills_.empty()) free_spills_.push_back(frame(vector_bytes));
+      spill_[line] = free_spills_.back();
+      free_spills_.pop_back();
+      vmovups(ptr[rsp + spill_[line]], Ymm(best));
+    }
+    register_of_[line] = -1;
+    holder_[index(best)] = -1;
+    return lock(best);
+  }
+  int lock(int r) {
+    locked_[index(r)] = true;
+    return r;
+  }
+  void hold(int r, std::size_t line) {
+    holder_[index(r)] = static_cast<int>(line);
+    register_of_[line] = r;
+  }
+  /// Frees the register and the frame's place of a line that nothing reads any more.
+  void release(int x, std::size_t now) {
+    if (x < 0 || next_use(index(x), now) != never) return;
+    if (register_of_[index(x)] >= 0) {
+      holder_[index(register_of_[index(x)])] = -1;
+      locked_[index(register_of_[index(x)])] = false;
+      register_of_[index(x)] = -1;
+    }
+    if (spill_[index(x)] >= 0) {
+      free_spills_.push_back(spill_[index(x)]);
+      spill_[index(x)] = -1;
+    }
+  }
+
+  Address home(std::size_t line) {
+    if (is_constant(line)) {
+      const bool narrow = lines_[line].lane == VectorLane::f32 || lines_[line].lane == VectorLane::u32;
+      return narrow ? constant32(static_cast<std::uint32_t>(lines_[line].bits)) : constant64(lines_[line].bits);
+    }
+    if (is_repeated(line)) return ptr[rsp + repeated_[stream_of(line)]];
+    if (spill_[line] >= 0) return ptr[rsp + spill_[line]];
+    const DType dtype = loop_.inputs[stream_of(line)].dtype;
+    return at(pointers_[stream_of(line)], dtype, half_of(line) * vector_bytes);
+  }
+  /// The current elements of a stream, `offset` bytes on. May use rdi: valid for the next instruction only.
+  Address at(const Pointer& pointer, DType dtype, int offset = 0) {
+    Reg64 base = rdi;
+    if (pointer.reg >= 0) base = Reg64(pointer.reg);
+    else mov(rdi, qword[rsp + pointer.slot]);
+    return ptr[base + rax * static_cast<int>(size_of(dtype)) + offset];
+  }
+
+  bool in_register(int x) const { return register_of_[index(x)] >= 0; }
+  Ymm reg(int x, std::size_t now) {
+    if (!in_register(x)) {
+      const int r = take_register(now);
+      vmovups(Ymm(r), home(index(x)));
+      hold(r, index(x));
+    }
+    return Ymm(lock(register_of_[index(x)]));
+  }
+  /// A register or memory. To be asked for after every register of the instruction.
+  const Operand& any(int x) {
+    if (in_register(x)) {
+      any_register_ = Ymm(lock(register_of_[index(x)]));
+      return any_register_;
+    }
+    any_memory_ = home(index(x));
+    return any_memory_;
+  }
+
+  // ---------------------------------------------------------------- the body
+
+  void body(int elements) {
+    elements_ = elements;
+    holder_.fill(-1);
+    register_of_.assign(lines_.size(), -1);
+    spill_.assign(lines_.size(), -1);
+    free_spills_.clear();
+    const int frame_before = frame_;
+    stored_.assign(loop_.outputs.size(), false);
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      if (uses_[i].empty() && !is_output(i)) continue;
+      locked_.fill(false);
+      if (!has_home(i) && !is_read_in_place(i)) line(i);
+      for (const int x : lines_[i].x) release(x, i);
+      if (i >= all_loaded_) store_what_is_ready(i);
+    }
+    store_what_is_ready(lines_.size());
+    most_frame_ = std::max(most_frame_, frame_);
+    frame_ = frame_before;
+  }
+
+  void line(std::size_t i) {
+    const VectorLine& l = lines_[i];
+    switch (l.op) {
+      case VectorOp::load: {
+        const int r = take_register(i);
+        load(Ymm(r), i);
+        hold(r, i);
+        return;
+      }
+      case VectorOp::constant: return;
+      case VectorOp::fma:
+      case VectorOp::fnma: return multiply_add(i);
+      case VectorOp::blend: {
+        const Ymm m = reg(l.x[0], i), no = reg(l.x[2], i);
+        const Operand& yes = any(l.x[1]);
+        vblendvps(target(i), no, yes, m);
+        return;
+      }
+      case VectorOp::widen:
+      case VectorOp::widen_mask: return widened(i);
+      case VectorOp::narrow:
+      case VectorOp::narrow_mask: return narrowed(i);
+      case VectorOp::sqrt:
+      case VectorOp::nearest:
+      case VectorOp::floor: {
+        const bool f64 = l.lane == VectorLane::f64;
+        const Operand& x = any(l.x[0]);
+        const Ymm to = target(i);
+        if (l.op == VectorOp::sqrt) f64 ? vsqrtpd(to, x) : vsqrtps(to, x);
+        else f64 ? vroundpd(to, x, l.op == VectorOp::floor ? 9 : 8) : vroundps(to, x, l.op == VectorOp::floor ? 9 : 8);
+        return;
+      }
+      case VectorOp::shift_left:
+      case VectorOp::shift_right: {
+        const Ymm x = reg(l.x[0], i), to = target(i);
+        const auto by = static_cast<std::uint8_t>(l.bits);
+        if (l.lane == VectorLane::u64) l.op == VectorOp::shift_left ? vpsllq(to, x, by) : vpsrlq(to, x, by);
+        else l.op == VectorOp::shift_left ? vpslld(to, x, by) : vpsrld(to, x, by);
+        return;
+      }
+      default: return two(i);
+    }
+  }
+
+  /// The result's register; those of operands that end here are free for it.
+  Ymm target(std::size_t i) {
+    for (const int x : lines_[i].x) release(x, i);
+    const int r = take_register(i);
+    hold(r, i);
+    return Ymm(r);
+  }
+
+  void two(std::size_t i) {
+    const VectorLine& l = lines_[i];
+    int a = l.x[0], b = l.x[1];
+    const bool swaps = l.op == VectorOp::bit_and || l.op == VectorOp::bit_or || l.op == VectorOp::bit_xor ||
+                       ((l.op == VectorOp::add || l.op == VectorOp::mul) && l.lane != VectorLane::f32 &&
+                        l.lane != VectorLane::f64);
+    if (swaps && !in_register(a) && in_register(b)) std::swap(a, b);
+    const Ymm x = reg(a, i);
+    const Operand& y = any(b);
+    const Ymm to = target(i);
+    switch (l.lane) {
+      case VectorLane::f32: return two_f32(l, to, x, y);
+      case VectorLane::f64: return two_f64(l, to, x, y);
+      default: return two_whole(l, to, x, y);
+    }
+  }
+  static int comparison(const VectorLine& l) {
+    constexpr std::array<int, 6> predicates{0, 4, 0x11, 0x12, 0x1e, 0x1d};  // quiet; only `ne` holds for NaN
+    return predicates[l.bits];
+  }
+  void two_f32(const VectorLine& l, const Ymm& to, const Ymm& x, const Operand& y) {
+    switch (l.op) {
+      case VectorOp::add: return vaddps(to, x, y);
+      case VectorOp::sub: return vsubps(to, x, y);
+      case VectorOp::mul: return vmulps(to, x, y);
+      case VectorOp::div: return vdivps(to, x, y);
+      case VectorOp::min: return vminps(to, x, y);
+      case VectorOp::max: return vmaxps(to, x, y);
+      case VectorOp::compare: return vcmpps(to, x, y, static_cast<std::uint8_t>(comparison(l)));
+      default: return bits(l, to, x, y);
+    }
+  }
+  void two_f64(const VectorLine& l, const Ymm& to, const Ymm& x, const Operand& y) {
+    switch (l.op) {
+      case VectorOp::add: return vaddpd(to, x, y);
+      case VectorOp::sub: return vsubpd(to, x, y);
+      case VectorOp::mul: return vmulpd(to, x, y);
+      case VectorOp::div: return vdivpd(to, x, y);
+      case VectorOp::min: return vminpd(to, x, y);
+      case VectorOp::max: return vmaxpd(to, x, y);
+      case VectorOp::compare: return vcmppd(to, x, y, static_cast<std::uint8_t>(comparison(l)));
+      default: return bits(l, to, x, y);
+    }
+  }
+  void two_whole(const VectorLine& l, const Ymm& to, const Ymm& x, const Operand& y) {
+    const bool wide = l.lane == VectorLane::u64;
+    switch (l.op) {
+      case VectorOp::add: return wide ? vpaddq(to, x, y) : vpaddd(to, x, y);
+      case VectorOp::sub: return wide ? vpsubq(to, x, y) : vpsubd(to, x, y);
+      default: return bits(l, to, x, y);
+    }
+  }
+  void bits(const VectorLine& l, const Ymm& to, const Ymm& x, const Operand& y) {
+    switch (l.op) {
+      case VectorOp::bit_and: return vandps(to, x, y);
+      case VectorOp::bit_or: return vorps(to, x, y);
+      case VectorOp::bit_xor: return vxorps(to, x, y);
+      case VectorOp::bit_andnot: return vandnps(to, x, y);
+      default: throw InternalError("a vector operation has no instruction for its lanes");
+    }
+  }
+
+  bool ends(int x, std::size_t now) const { return in_register(x) && next_use(index(x), now) == never; }
+  /// Gives the register of an operand that ends here to the result.
+  Ymm inherit(int x, std::size_t i) {
+    const int r = lock(register_of_[index(x)]);
+    register_of_[index(x)] = -1;
+    hold(r, i);
+    return Ymm(r);
+  }
+  void multiply_add(std::size_t i) {
+    int a = lines_[i].x[0], b = lines_[i].x[1];
+    const int c = lines_[i].x[2];
+    const bool f64 = lines_[i].lane == VectorLane::f64, minus = lines_[i].op == VectorOp::fnma;
+    if (!in_register(a) && in_register(b)) std::swap(a, b);
+    if (ends(c, i) && c != a && c != b) {
+      lock(register_of_[index(c)]);
+      const Ymm x = reg(a, i);
+      const Operand& y = any(b);
+      const Ymm to = inherit(c, i);
+      if (minus) f64 ? vfnmadd231pd(to, x, y) : vfnmadd231ps(to, x, y);
+      else f64 ? vfmadd231pd(to, x, y) : vfmadd231ps(to, x, y);
+      return;
+    }
+    if (!(ends(a, i) && a != b && a != c) && ends(b, i) && a != b && b != c) std::swap(a, b);
+    const bool takes_a = ends(a, i) && a != b && a != c;
+    if (in_register(a)) lock(register_of_[index(a)]);
+    const Ymm y = reg(b, i);
+    int r = -1;
+    if (!takes_a) {
+      r = take_register(i);
+      vmovups(Ymm(r), any(a));
+      hold(r, i);
+    }
+    const Operand& z = any(c);
+    const Ymm to = takes_a ? inherit(a, i) : Ymm(r);
+    if (minus) f64 ? vfnmadd213pd(to, y, z) : vfnmadd213ps(to, y, z);
+    else f64 ? vfmadd213pd(to, y, z) : vfmadd213ps(to, y, z);
+  }
+
+  void widened(std::size_t i) {
+    const bool is_mask = lines_[i].op == VectorOp::widen_mask, high = lines_[i].bits != 0;
+    const Ymm x = reg(lines_[i].x[0], i), to = target(i);
+    if (high) vextractf128(Xmm(to.getIdx()), x, 1);
+    const Xmm from(high ? to.getIdx() : x.getIdx());
+    is_mask ? vpmovsxdq(to, from) : vcvtps2pd(to, from);
+  }
+
+  void narrowed(std::size_t i) {
+    const Ymm low = reg(lines_[i].x[0], i), high = reg(lines_[i].x[1], i);
+    const int r = take_register(i), free = lines_[i].op == VectorOp::narrow ? take_register(i) : r;
+    if (lines_[i].op == VectorOp::narrow) {
+      vcvtpd2ps(Xmm(r), low);
+      vcvtpd2ps(Xmm(free), high);
+      vinsertf128(Ymm(r), Ymm(r), Xmm(free), 1);
+    } else {
+      vshufps(Ymm(r), low, high, 0x88);
+      vpermpd(Ymm(r), Ymm(r), 0xd8);
+    }
+    hold(r, i);
+  }
+
+  // ---------------------------------------------------------------- memory
+
+  /// How many of the four doubles of a half there are.
+  int doubles(int half) const { return std::clamp(elements_ - half * lanes / 2, 0, lanes / 2); }
+
+  void load(const Ymm& to, std::size_t i) {
+    const Pointer& p = pointers_[stream_of(i)];
+    const Xmm low(to.getIdx());
+    const DType dtype = loop_.inputs[stream_of(i)].dtype;
+    const bool whole = elements_ == lanes;
+    switch (dtype) {
+      case DType::f32:
+        if (!whole) vmovaps(to, mask(elements_, 4));
+        whole ? vmovups(to, at(p, dtype)) : vmaskmovps(to, to, at(p, dtype));
+        return;
+      case DType::f64: {
+        const int half = half_of(i), count = doubles(half);
+        if (count == 0) return vxorps(to, to, to);
+        if (count < lanes / 2) vmovaps(to, mask(count, 8));
+        const Address from = at(p, dtype, half * vector_bytes);
+        count == lanes / 2 ? vmovups(to, from) : vmaskmovpd(to, to, from);
+        return;
+      }
+      case DType::bf16:
+        if (whole) {
+          vpmovzxwd(to, at(p, dtype));
+        } else {
+          vpxor(low, low, low);
+          for (int k = 0; k < elements_; ++k) vpinsrw(low, low, at(p, dtype, k * 2), static_cast<std::uint8_t>(k));
+          vpmovzxwd(to, low);
+        }
+        return vpslld(to, to, 16);
+      default:  // bool
+        if (whole) {
+          vpmovzxbd(to, at(p, dtype));
+        } else {
+          vpxor(low, low, low);
+          for (int k = 0; k < elements_; ++k) vpinsrb(low, low, at(p, dtype, k), static_cast<std::uint8_t>(k));
+          vpmovzxbd(to, low);
+        }
+        return vpcmpgtd(to, to, constant32(0));
+    }
+  }
+
+  /// Stores every output that is computed, up to line `now`.
+  void store_what_is_ready(std::size_t now) {
+    for (std::size_t o = 0; o < loop_.outputs.size(); ++o) {
+      const auto& lines = loop_.outputs[o].lines;
+      const auto ready = [&](int x) { return x < 0 || index(x) <= now; };
+      if (stored_[o] || !ready(lines[0]) || !ready(lines[1])) continue;
+      locked_.fill(false);
+      store(o, now);
+      stored_[o] = true;
+      for (const int x : lines) release(x, now);
+    }
+  }
+
+  void store(std::size_t o, std::size_t now) {
+    const VectorLoop::Output& output = loop_.outputs[o];
+    const Pointer& p = pointers_[loop_.inputs.size() + o];
+    switch (output.dtype) {
+      case DType::f32: return store_floats(reg(output.lines[0], now), p, now);
+      case DType::f64:
+        for (int half = 0; half < 2; ++half)
+          if (doubles(half) > 0) store_doubles(reg(output.lines[index(half)], now), p, half, now);
+        return;
+      case DType::bf16: return store_low(reg(output.lines[0], now), p, output.dtype, now);
+      default: return store_low(reg(output.lines[0], now), p, output.dtype, now);
+    }
+  }
+
+  void store_floats(const Ymm& x, const Pointer& p, std::size_t now) {
+    const Xmm free(elements_ == lanes ? x.getIdx() : take_register(now));
+    VectorWriter::store_floats(x, free, elements_, [&](int offset) { return at(p, DType::f32, offset); });
+  }
+  void store_doubles(const Ymm& x, const Pointer& p, int half, std::size_t now) {
+    const int count = doubles(half), offset = half * vector_bytes;
+    if (count == lanes / 2) return vmovups(at(p, DType::f64, offset), x);
+    const Xmm free(take_register(now));
+    if (count >= 2) vmovups(at(p, DType::f64, offset), Xmm(x.getIdx()));
+    if (count == 2) return;
+    if (count == 3) vextractf128(free, x, 1);
+    vmovsd(at(p, DType::f64, offset + (count - 1) * 8), count == 3 ? free : Xmm(x.getIdx()));
+  }
+  /// The low bytes of each lane: 16 bits that hold a bf16, or one byte that is 1 where the lane is all ones.
+  void store_low(const Ymm& x, const Pointer& p, DType dtype, std::size_t now) {
+    const Xmm free(take_register(now)), low(x.getIdx());
+    const bool is_bf16 = dtype == DType::bf16;
+    vextracti128(free, x, 1);
+    is_bf16 ? vpackusdw(free, low, free) : vpackssdw(free, low, free);
+    if (is_bf16) {
+      if (elements_ == lanes) return vmovups(at(p, dtype), free);
+      for (int k = 0; k < elements_; ++k) vpextrw(at(p, dtype, k * 2), free, static_cast<std::uint8_t>(k));
+      return;
+    }
+    vpacksswb(free, free, free);
+    vpand(free, free, constant64(0x0101010101010101));
+    if (elements_ == lanes) return vmovq(at(p, dtype), free);
+    for (int k = 0; k < elements_; ++k) vpextrb(at(p, dtype, k), free, static_cast<std::uint8_t>(k));
+  }
+
+  static constexpr int registers = 16;
+  const VectorLoop& loop_;
+  std::span<const VectorLine> lines_;
+  std::vector<std::vector<std::size_t>> uses_;  ///< of each line, the lines that read it
+  std::size_t all_loaded_ = 0;                  ///< after this line no stream is read any more
+  std::vector<Pointer> pointers_;               ///< of the inputs, then of the outputs
+  std::vector<int> repeated_;
+  int frame_ = 0, most_frame_ = 0;
+  // Of the body that is being written:
+  int elements_ = lanes;
+  std::array<int, registers> holder_{};
+  std::array<bool, registers> locked_{};
+  std::vector<int> register_of_, spill_, free_spills_;
+  std::vector<bool> stored_;
+  Ymm any_register_;
+  Address any_memory_ = ptr[rsp];
+};
+
+class WrittenLoop final : public LoopCode {
+ public:
+  WrittenLoop(const VectorLoop& loop, std::size_t bytes) : writer_(loop, bytes) {}
+  LoopFunction function() const override { return writer_.entry(); }
+
+ private:
+  LoopWriter writer_;
+};
+
+}  // namespace
+
+bool has_generated_loops() {
+  static const bool has = [] {
+    const Xbyak::util::Cpu cpu;
+    if (!cpu.has(Xbyak::util::Cpu::tAVX2) || !cpu.has(Xbyak::util::Cpu::tFMA)) return false;
+    try {
+      // A hardened kernel may refuse memory that is to be executed.
+      WrittenLoop(VectorLoop{.tape = {}, .inputs = {}, .outputs = {}, .remainders = {}}, 4096);
+      return true;
+    } catch (const Xbyak::Error&) {
+      return false;
+    }
+  }();
+  return has;
+}
+
+std::unique_ptr<LoopCode> generate(const VectorLoop& loop) {
+  if (!has_generated_loops()) return nullptr;
+  const std::size_t bodies = 1 + std::min(loop.remainders.size(), vector_elements - 1);
+  const std::size_t each = (loop.tape.lines().size() + 12 * (loop.inputs.size() + loop.outputs.size())) * 24;
+  try {
+    return std::make_unique<WrittenLoop>(loop, 4096 + bodies * each + loop.tape.lines().size() * VectorWriter::vector_bytes);
+  } catch (const Xbyak::Error&) {  // no memory that may be executed
+    return nullptr;
+  }
+}
+
+}  // namespace thalweg
+
+#else
+
+namespace thalweg {
+bool has_generated_loops() { return false; }
+std::unique_ptr<LoopCode> generate(const VectorLoop&) { return nullptr; }
+}  // namespace thalweg
+
+#endif
