@@ -19,30 +19,35 @@ std::optional<ValueId> bias_of(const Graph& graph, const Uses& uses, NodeId add,
   return {};
 }
 
-std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads) {
-  if (!onednn::takes_epilogue(graph.node(id), graph.node(id).types[0])) return {};
+std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads,
+                                       const CompileOptions& options) {
+  const Node& node = graph.node(id);
+  if (!onednn::takes_epilogue(node, node.types[0])) return {};
   const auto operands = graph.operands(id);
   Work work{.members = {id}, .in = {operands.begin(), operands.end()}, .out = {}, .kernel = {}};
-  onednn::Epilogue epilogue;
-  NodeId last = id;
-  if (const NodeId user = uses.only_user(last, "add"); user != last) {
-    if (const auto bias = bias_of(graph, uses, user, last)) {
+  const std::vector<TensorType> in = types_of(graph, operands);
+  const KernelRequest request{node, in, node.types, threads, options.generate, options.layout, options.tune};
+  Epilogue epilogue;
+  const auto last = [&] { return work.members.back(); };
+  if (const NodeId user = uses.only_user(last(), "add"); user != last()) {
+    if (const auto bias = bias_of(graph, uses, user, last())) {
       epilogue.bias = true;
       work.in.push_back(*bias);
-      work.members.push_back(last = user);
+      work.members.push_back(user);
     }
   }
-  if (const NodeId user = uses.only_user(last, "leaky_relu"); user != last) {
-    if (const double slope = graph.node(user).attrs.real("slope"); slope != 0) {
-      epilogue.leaky_slope = slope;
-      work.members.push_back(last = user);
-    }
-  }
-  if (!epilogue.any()) return {};
-  const std::vector<TensorType> in = types_of(graph, operands);
-  work.kernel = onednn::kernel({graph.node(id), in, graph.node(id).types, threads}, epilogue);
+  Epilogue longer = epilogue;
+  NodeId user = uses.only_user(last(), "relu");
+  if (user != last()) longer.slope = 0;
+  if (user == last()) user = uses.only_user(last(), "leaky_relu");
+  // Minus infinity times 0 is NaN: a leaky_relu of slope 0 is no relu.
+  if (user != last() && !longer.slope && graph.node(user).attrs.real("slope") != 0)
+    longer.slope = graph.node(user).attrs.real("slope");
+  if (longer.slope) work.kernel = heavy_kernel(request, longer);
+  if (work.kernel) work.members.push_back(user);
+  if (!work.kernel && epilogue.any()) work.kernel = heavy_kernel(request, epilogue);
   if (!work.kernel) return {};
-  work.out = {{last, 0}};
+  work.out = {{last(), 0}};
   return work;
 }
 

@@ -5,11 +5,8 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/compile/planning.h"
-#include "thalweg/lib/kernels/conv_code.h"
 #include "thalweg/lib/kernels/own.h"
-#include "thalweg/lib/kernels/product_code.h"
 #include "thalweg/lib/kernels/widened.h"
-#include "thalweg/lib/onednn/lower.h"
 
 namespace thalweg {
 namespace {
@@ -219,8 +216,7 @@ class Grouping {
 
   void add_single(NodeId id, const std::vector<TensorType>& in) {
     std::optional<Work> work;
-    if (options_.fuse) work = work_with_small_product(graph_, uses_, id, threads_, options_);
-    if (!work && options_.fuse) work = work_with_epilogue(graph_, uses_, id, threads_);
+    if (options_.fuse) work = work_with_epilogue(graph_, uses_, id, threads_, options_);
     if (!work) work = single(id, in);
     work->stage = next_stage(work->in);
     for (const NodeId member : work->members) stage_[member] = work->stage;
@@ -233,7 +229,8 @@ class Grouping {
     work.members = {id};
     work.in.assign(operands.begin(), operands.end());
     for (std::uint32_t r = 0; r < graph_.node(id).types.size(); ++r) work.out.push_back({id, r});
-    const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_, options_.generate};
+    const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_,
+                                options_.generate, options_.layout, options_.tune};
     work.kernel = any_kernel(request);
     if (!work.kernel) work.kernel = widened_kernel(request, any_kernel);
     if (!work.kernel) no_kernel(id, in);
@@ -266,14 +263,6 @@ class Grouping {
 };
 
 }  // namespace
-
-std::unique_ptr<Kernel> any_kernel(const KernelRequest& request) {
-  if (is(request.node, "matmul"))
-    if (auto kernel = small_product(request)) return kernel;
-  if (auto kernel = small_convolution(request)) return kernel;
-  std::unique_ptr<Kernel> kernel = onednn::kernel(request);
-  return kernel ? std::move(kernel) : own_kernel(request);
-}
 
 std::vector<Work> make_works(const Graph& graph, const ValueIndex& index, const Uses& uses,
                              const CompileOptions& options, int threads) {

@@ -40,9 +40,52 @@ void drop_unused(const Graph& graph, const ValueIndex& index, Plan& plan) {
   plan.works = std::move(kept);
 }
 
+/// The bytes of results that are alive as works run one after the other.
+class Liveness {
+ public:
+  Liveness(const Graph& graph, const ValueIndex& index, const Plan& plan, const Writers& writer)
+      : results_(plan.works.size()), operands_(plan.works.size()), bytes_(index.size()), readers_(index.size()) {
+    const auto root = [&](ValueId v) { return index(plan.root[index(v)]); };
+    for (std::size_t w = 0; w < plan.works.size(); ++w) {
+      for (const ValueId v : plan.works[w].out) {
+        bytes_[root(v)] = graph.type(v).bytes();
+        results_[w].push_back(root(v));
+      }
+      std::set<std::size_t> read;
+      for (const ValueId v : plan.works[w].in)
+        if (writer(v) != Writers::none && read.insert(root(v)).second) ++readers_[root(v)];
+      operands_[w].assign(read.begin(), read.end());
+    }
+    for (const Graph::Output& output : graph.outputs()) ++readers_[root(output.value)];
+  }
+
+  /// By how much running `w` now changes what is alive once it is done.
+  std::ptrdiff_t change(std::size_t w) const {
+    std::size_t more = 0, less = 0;
+    for (const std::size_t v : results_[w]) more += readers_[v] > 0 ? bytes_[v] : 0;
+    for (const std::size_t v : operands_[w]) less += readers_[v] == 1 ? bytes_[v] : 0;
+    return static_cast<std::ptrdiff_t>(more) - static_cast<std::ptrdiff_t>(less);
+  }
+  void run(std::size_t w) {
+    for (const std::size_t v : results_[w]) live_ += bytes_[v];
+    most_ = std::max(most_, live_);
+    for (const std::size_t v : operands_[w])
+      if (--readers_[v] == 0) live_ -= bytes_[v];
+    for (const std::size_t v : results_[w])
+      if (readers_[v] == 0) live_ -= bytes_[v];
+  }
+  std::size_t most() const { return most_; }
+
+ private:
+  std::vector<std::vector<std::size_t>> results_, operands_;
+  std::vector<std::size_t> bytes_, readers_;
+  std::size_t live_ = 0, most_ = 0;
+};
+
 class Ordering {
  public:
-  Ordering(const Graph& graph, const ValueIndex& index, Plan& plan) : graph_(graph), plan_(plan), writer_(index, plan) {}
+  Ordering(const Graph& graph, const ValueIndex& index, Plan& plan)
+      : graph_(graph), index_(index), plan_(plan), writer_(index, plan) {}
 
   void run() {
     const auto before = dependencies();
@@ -51,7 +94,7 @@ class Ordering {
       for (const std::size_t b : before[w]) followers[b].push_back(w);
     mark_late(followers, sorted(before, followers));
     std::vector<Work> ordered;
-    for (const std::size_t w : sorted(before, followers)) ordered.push_back(std::move(plan_.works[w]));
+    for (const std::size_t w : smallest(before, followers)) ordered.push_back(std::move(plan_.works[w]));
     plan_.works = std::move(ordered);
   }
 
@@ -102,7 +145,44 @@ class Ordering {
     return order;
   }
 
+  /// The graph's own order, or the one that each time runs what leaves least alive, whichever has the lower peak.
+  std::vector<std::size_t> smallest(const std::vector<std::set<std::size_t>>& before,
+                                    const std::vector<std::vector<std::size_t>>& followers) const {
+    const std::vector<std::size_t> plain = sorted(before, followers);
+    if (plain.size() > most_searched) return plain;
+    Liveness alive(graph_, index_, plan_, writer_);
+    for (const std::size_t w : plain) alive.run(w);
+    Liveness other(graph_, index_, plan_, writer_);
+    const std::vector<std::size_t> greedy = least_first(before, followers, other);
+    return other.most() < alive.most() ? greedy : plain;
+  }
+
+  std::vector<std::size_t> least_first(const std::vector<std::set<std::size_t>>& before,
+                                       const std::vector<std::vector<std::size_t>>& followers, Liveness& alive) const {
+    std::vector<std::size_t> waits(before.size()), ready, order;
+    for (std::size_t w = 0; w < before.size(); ++w)
+      if ((waits[w] = before[w].size()) == 0) ready.push_back(w);
+    const auto key = [&](std::size_t w) {
+      return std::tuple(plan_.works[w].late, alive.change(w), plan_.works[w].members.back(), w);
+    };
+    while (!ready.empty()) {
+      const auto next = std::min_element(ready.begin(), ready.end(),
+                                         [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
+      const std::size_t w = *next;
+      ready.erase(next);
+      alive.run(w);
+      order.push_back(w);
+      for (const std::size_t f : followers[w])
+        if (--waits[f] == 0) ready.push_back(f);
+    }
+    return order;
+  }
+
+  // The search is quadratic where much is ready at once.
+  static constexpr std::size_t most_searched = 4000;
+
   const Graph& graph_;
+  const ValueIndex& index_;
   Plan& plan_;
   Writers writer_;
 };

@@ -10,15 +10,15 @@
 
 namespace thalweg {
 
-/// oneDNN's kernel for a node, or an own one, or null.
+/// The best kernel of a node with what follows it; null for none. "Best" is a fixed order of preference, or, where the
+/// request says tune, what was fastest when it was first asked for in this process.
+std::unique_ptr<Kernel> heavy_kernel(const KernelRequest& request, const Epilogue& epilogue);
 std::unique_ptr<Kernel> any_kernel(const KernelRequest& request);
 
 /// A heavy op with the ops that follow it in the same kernel, if it has any that a kernel takes.
-std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads);
+std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads,
+                                       const CompileOptions& options);
 
-/// A matmul or conv2d for which an own kernel is written, with what follows it in the kernel.
-std::optional<Work> work_with_small_product(const Graph& graph, const Uses& uses, NodeId id, int threads,
-                                            const CompileOptions& options);
 /// The vector that `add` adds to `value` over its last axis, if that is what it does and it exists before the step.
 std::optional<ValueId> bias_of(const Graph& graph, const Uses& uses, NodeId add, NodeId value);
 

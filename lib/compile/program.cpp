@@ -18,8 +18,10 @@
 #include "thalweg/lib/base/memory.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/plan.h"
+#include "thalweg/lib/compile/precision.h"
 #include "thalweg/lib/compile/summary.h"
 #include "thalweg/ops/loss.h"
+#include "thalweg/lib/onednn/lower.h"
 
 namespace thalweg {
 namespace {
@@ -71,14 +73,22 @@ struct Program::State {
   std::vector<void*> out;
   MemoryReport memory;
   std::string text;
+  std::vector<std::string> notices;
   std::atomic<bool> busy = false;
 };
 
 namespace {
 
-Graph rewritten(const Graph& source, const CompileOptions& options) {
+Graph rewritten(const Graph& source, const CompileOptions& options, std::vector<std::string>& notices) {
   Graph graph = source.clone();
   verify(graph);
+  if (options.precision == Precision::bf16) {
+    if (onednn::multiplies_bf16())
+      use_bf16_products(graph);
+    else
+      notices.push_back(fmt::format("graph '{}' is computed in f32: this processor does not multiply bf16",
+                                    graph.name()));
+  }
   std::vector<Pass> passes;
   if (options.fold) passes.push_back({"fold", fold});
   if (options.cse) passes.push_back({"cse", cse});
@@ -237,7 +247,7 @@ void check_memory(const Placement& placement, const Graph& graph) {
 Program compile(const Graph& source, const CompileOptions& options) {
   auto state = std::make_unique<Program::State>();
   Program::State& p = *state;
-  p.graph = rewritten(source, options);
+  p.graph = rewritten(source, options, p.notices);
   p.threads = chosen_threads(p.graph, options.logical_threads);
   p.store = options.variables;
   check_threading(p.threads);
@@ -365,6 +375,7 @@ int Program::logical_threads() const { return state().threads; }
 std::size_t Program::kernels() const { return state().entries.size(); }
 const Graph& Program::graph() const { return state().graph; }
 std::string Program::text() const { return state().text; }
+const std::vector<std::string>& Program::notices() const { return state().notices; }
 
 std::size_t Program::reorders() const {
   std::size_t total = 0;

@@ -38,7 +38,16 @@ class THALWEG_API Variables {
   std::shared_ptr<State> state_;
 };
 
-/// Which rewrites and plans a compilation uses; results agree whatever is chosen.
+/// What matrix products and convolutions are computed in.
+enum class Precision {
+  f32,
+  /// Operands and results rounded to bf16, sums in f32; variables, updates, norms and losses stay in f32 (mixed
+  /// precision, Micikevicius et al. 2018). Products differ by up to 3 parts in 512 of the sum of their terms' sizes.
+  /// Only where the processor multiplies bf16; elsewhere f32, with a notice (`Program::notices`).
+  bf16,
+};
+
+/// Which rewrites and plans a compilation uses; results agree whatever is chosen, but for `precision`.
 struct CompileOptions {
   /// How many threads the work is cut for. It decides the result's last bits, on however many cores they then run.
   /// 0: one for a small step, else as many as there are cores: give a number for the same bits on every machine.
@@ -47,8 +56,13 @@ struct CompileOptions {
   bool cse = true;       ///< equal nodes become one
   bool dce = true;       ///< what no output or update needs goes
   bool fuse = true;      ///< pointwise groups, and epilogues of heavy ops
+  bool layout = true;    ///< kernels that need no tensor laid out anew before others
   bool in_place = true;  ///< results in the buffers of dying operands
   bool generate = true;  ///< machine code written for pointwise groups (x86-64 with AVX2); the bits are the same without
+  /// Times the candidates of each matmul and convolution when a shape is first met in this process, and takes the
+  /// fastest. Which one that is, and so a result's last bits, may differ from one process to the next.
+  bool tune = false;
+  Precision precision = Precision::f32;
   /// The store to read and write; by default a new one, filled by the initializers.
   Variables variables = {};
 };
@@ -107,6 +121,8 @@ class THALWEG_API Program {
   std::size_t reorders() const;
   /// The implementation of each kernel, in order.
   std::vector<std::string> implementations() const;
+  /// What was asked for and could not be had, a sentence each.
+  const std::vector<std::string>& notices() const;
   /// The graph after the rewrites, as it was compiled.
   const Graph& graph() const;
   /// Each kernel: what it computes, its implementation, where its operands lie.

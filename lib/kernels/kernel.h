@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -29,6 +30,13 @@ class Kernel {
   virtual bool in_place(std::size_t /*operand*/, std::size_t /*result*/) const { return false; }
 };
 
+/// What follows a matmul or conv2d in the same kernel; a bias comes after the node's own operands.
+struct Epilogue {
+  bool bias = false;                ///< adds a vector over the last axis
+  std::optional<double> slope = {};  ///< then multiplies what is negative by this: 0 is relu. NaN stays NaN
+  bool any() const { return bias || slope; }
+};
+
 /// What a kernel is made for: a node with the types around it.
 struct KernelRequest {
   const Node& node;
@@ -36,6 +44,8 @@ struct KernelRequest {
   std::span<const TensorType> out;
   int threads = 1;  ///< the program's logical thread count
   bool generate = true;  ///< machine code may be written for it
+  bool layout = true;  ///< kernels that take every tensor in the layout the program keeps it in come first
+  bool tune = false;   ///< candidates are timed
 };
 
 }  // namespace thalweg

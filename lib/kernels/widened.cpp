@@ -90,7 +90,8 @@ std::unique_ptr<Kernel> widened_kernel(const KernelRequest& request,
   auto node = std::make_unique<Node>(request.node);
   node->types = widened(node->types);
   const std::vector<TensorType> in = widened(request.in);
-  std::unique_ptr<Kernel> inner = make({*node, in, node->types, request.threads, request.generate});
+  std::unique_ptr<Kernel> inner =
+      make({*node, in, node->types, request.threads, request.generate, request.layout, request.tune});
   if (!inner) return nullptr;
   return std::make_unique<WidenedKernel>(request, std::move(node), std::move(inner));
 }

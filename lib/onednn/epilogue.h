@@ -14,15 +14,15 @@ inline dnnl::primitive_attr attributes(const Epilogue& epilogue) {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops post;
-  if (epilogue.leaky_slope)
-    post.append_eltwise(1.F, dnnl::algorithm::eltwise_relu, static_cast<float>(*epilogue.leaky_slope), 0.F);
+  if (epilogue.slope)
+    post.append_eltwise(1.F, dnnl::algorithm::eltwise_relu, static_cast<float>(*epilogue.slope), 0.F);
   attr.set_post_ops(post);
   return attr;
 }
 
 inline std::string epilogue_name(const Epilogue& epilogue) {
   return std::string(epilogue.bias ? "+bias" : "") +
-         (epilogue.leaky_slope ? "+leaky_relu" : "");
+         (epilogue.slope ? "+leaky_relu" : "");
 }
 
 /// A kernel that is one ReorderedCall.

@@ -37,10 +37,16 @@ std::string wrong_in(const Shape2d& s) {
   Interpreter exact(g);
   for (const auto& [name, numbers] : feeds) exact.set(name, numbers);
   exact.evaluate();
-  for (const auto& [threads, generate] : {std::pair{1, true}, {2, true}, {2, false}}) {
+  struct Way {
+    int threads;
+    bool generate, layout;
+  };
+  for (const auto& [threads, generate, layout] :
+       {Way{1, true, true}, {2, true, true}, {2, false, true}, {1, false, false}, {2, false, false}}) {
     CompileOptions options;
     options.logical_threads = threads;
     options.generate = generate;
+    options.layout = layout;
     Program program = compile(g, options);
     set_all(program, feeds);
     program.run();
@@ -66,6 +72,13 @@ TEST(Convolutions, AreExactOnWholeNumbers) {
                 ++count;
               }
   EXPECT_EQ(count, 800);
+}
+
+TEST(Convolutions, AreExactWhereImagesShareTiles) {
+  EXPECT_EQ(wrong_in({13, 4, 16, 24, 3, 1, 1, "same"}), "");
+  EXPECT_EQ(wrong_in({29, 5, 8, 40, 3, 1, 1, "valid"}), "");
+  EXPECT_EQ(wrong_in({7, 9, 3, 80, 5, 2, 1, "same"}), "");
+  EXPECT_EQ(wrong_in({3, 40, 72, 16, 2, 3, 1, "valid"}), "");
 }
 
 TEST(Convolutions, AreExactInGroups) {

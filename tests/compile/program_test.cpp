@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -17,7 +18,10 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/plan.h"
+#include "thalweg/lib/compile/precision.h"
 #include "thalweg/lib/kernels/vector_code.h"
+#include "thalweg/ops/conv.h"
+#include "thalweg/ops/init.h"
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/ops/matmul.h"
@@ -548,6 +552,81 @@ TEST(CheckPlacement, FindsALateReadOfAnUpdatedVariable) {
   EXPECT_THROW(check_placement(p.graph, p.index, p.plan, p.placement), InternalError);
 }
 
+
+TEST(Precision, Bf16RoundsProductsOnly) {
+  Graph g("net");
+  const Value x = input(g, "x", f32(4, 6, 6, 8));
+  const Value w = variable(g, "w", f32(3, 3, 8, 16), glorot_uniform());
+  const Value v = variable(g, "v", f32(256, 4), glorot_uniform());
+  const Value y = matmul(reshape(relu(conv2d(x, w)), {4, 256}), v);
+  const Value loss = mean(square(y));
+  minimize(loss, Sgd{.rate = 0.1});
+  g.output("y", y);
+  Graph narrow = g.clone();
+  ASSERT_TRUE(use_bf16_products(narrow));
+  std::size_t products = 0;
+  for (NodeId id = 0; id < narrow.size(); ++id) {
+    const Node& node = narrow.node(id);
+    const bool product = node.op->name == "matmul" || node.op->name.starts_with("conv2d");
+    products += product;
+    if (product || node.op->name == "cast") continue;
+    EXPECT_NE(node.types[0].dtype, DType::bf16) << label(narrow, {id, 0});
+  }
+  EXPECT_EQ(products, 5U);  // two forward, two of weights, one of data
+}
+
+TEST(Precision, Bf16ProductsStayWithinTheirRounding) {
+  Graph g("product");
+  const Value a = input(g, "a", f32(5, 40)), b = input(g, "b", f32(40, 7));
+  g.output("y", matmul(a, b));
+  ASSERT_TRUE(use_bf16_products(g));
+  Program program = compile(g);
+  float next = 0.5F;
+  for (const char* name : {"a", "b"})
+    for (float& value : program.input<float>(name)) value = next = next * 3.7F * (1 - next);
+  program.run();
+  const auto x = program.input<float>("a"), w = program.input<float>("b");
+  double most = 0;
+  for (std::size_t i = 0; i < 5; ++i)
+    for (std::size_t j = 0; j < 7; ++j) {
+      double exact = 0;
+      for (std::size_t k = 0; k < 40; ++k) exact += double{x[i * 40 + k]} * double{w[k * 7 + j]};
+      const double off = std::abs(double{program.output<float>("y")[i * 7 + j]} - exact);
+      // All terms are positive: each operand and the result is off by 1/512 at most; f32 sums add far less.
+      EXPECT_LE(off, exact * 3.1 / 512);
+      most = std::max(most, off);
+    }
+  EXPECT_GT(most, 0);
+}
+
+TEST(Precision, SaysWhereItCannotBeHad) {
+  Graph g("net");
+  const Value x = input(g, "x", f32(2, 3));
+  g.output("y", matmul(x, variable(g, "w", f32(3, 2), glorot_uniform())));
+  EXPECT_TRUE(compile(g).notices().empty());
+  const Program program = compile(g, {.precision = Precision::bf16});
+  const bool rounds = program.text().find("bf16") != std::string::npos;
+  if (rounds)
+    EXPECT_TRUE(program.notices().empty());
+  else
+    EXPECT_EQ(program.notices(), std::vector<std::string>{
+                                     "graph 'net' is computed in f32: this processor does not multiply bf16"});
+}
+
+TEST(Program, TunedKernelsComputeTheSame) {
+  Graph g("net");
+  const Value x = input(g, "x", f32(3, 6, 6, 8));
+  g.output("y", relu(conv2d(x, constant(g, 0.5, f32(3, 3, 8, 16)))));
+  std::vector<double> results[2];
+  for (const bool tune : {false, true}) {
+    Program program = compile(g, {.logical_threads = 1, .tune = tune});
+    float next = 0;
+    for (float& value : program.input<float>("x")) value = static_cast<float>(static_cast<int>(next++) % 7 - 3);
+    program.run();
+    results[tune] = program.fetch("y").numbers();
+  }
+  EXPECT_EQ(results[0], results[1]);  // whole and half numbers: exact in any order
+}
 
 }  // namespace
 }  // namespace thalweg::testing

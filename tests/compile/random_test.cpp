@@ -27,7 +27,8 @@ std::vector<Way> ways() {
   const std::vector<Switch> switches = {{"fold", &CompileOptions::fold}, {"cse", &CompileOptions::cse},
                                         {"dce", &CompileOptions::dce},   {"fuse", &CompileOptions::fuse},
                                         {"in_place", &CompileOptions::in_place},
-                                        {"generate", &CompileOptions::generate}};
+                                        {"generate", &CompileOptions::generate},
+                                        {"layout", &CompileOptions::layout}};
   std::vector<Way> all;
   for (const int threads : {1, 2}) {
     const auto add = [&](const std::string& name, const std::function<bool(const Switch&)>& is_on) {

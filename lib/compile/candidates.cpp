@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernel computes a heavy op: every candidate reads and writes plain, channels-last tensors, so each node can
+// choose for itself.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "thalweg/graph/print.h"
+#include "thalweg/lib/compile/planning.h"
+#include "thalweg/lib/kernels/conv_code.h"
+#include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/product_code.h"
+#include "thalweg/lib/kernels/tiled.h"
+#include "thalweg/lib/onednn/lower.h"
+
+namespace thalweg {
+namespace {
+
+std::unique_ptr<Kernel> written(const KernelRequest& request, const Epilogue& epilogue) {
+  ProductEnd end{.bias = epilogue.bias};
+  end.relu = epilogue.slope == 0.0;
+  if (!end.relu) end.leaky_slope = epilogue.slope;
+  return is(request.node, "matmul") ? small_product(request, end) : small_convolution(request, end);
+}
+
+using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&);
+
+/// In the order of preference: code for small sizes, what lays nothing out anew, oneDNN, loops that take every shape.
+constexpr Maker makers[] = {
+    written,
+    [](const KernelRequest& r, const Epilogue& e) { return r.layout ? tiled_convolution(r, e) : nullptr; },
+    [](const KernelRequest& r, const Epilogue& e) { return onednn::kernel(r, e); },
+    [](const KernelRequest& r, const Epilogue& e) { return e.any() ? nullptr : own_kernel(r); },
+};
+
+bool is_timed(const Node& node) {
+  return is(node, "matmul") || node.op->name.starts_with("conv2d");
+}
+
+/// What decides how long the candidates take on one machine.
+std::string key_of(const KernelRequest& request, const Epilogue& epilogue) {
+  std::string key(request.node.op->name);
+  for (const Attr& attr : request.node.attrs) key += fmt::format(" {}={}", attr.name, to_string(attr.value));
+  for (const TensorType& type : request.in) key += " " + to_string(type);
+  return key + fmt::format(" {} {} {} {} {}", request.threads, request.generate, request.layout, epilogue.bias,
+                           epilogue.slope ? *epilogue.slope == 0 ? 2 : 1 : 0);
+}
+
+/// Memory for a kernel's arguments.
+class Room {
+ public:
+  void* take(std::size_t bytes) {
+    blocks_.emplace_back(std::aligned_alloc(64, (bytes + 64) / 64 * 64), &std::free);
+    if (!blocks_.back()) throw std::bad_alloc();
+    return std::memset(blocks_.back().get(), 0, bytes);
+  }
+
+ private:
+  std::vector<std::unique_ptr<void, void (*)(void*)>> blocks_;
+};
+
+double seconds_of(const Kernel& kernel, const KernelRequest& request, const Epilogue& epilogue) {
+  Room room;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  for (const TensorType& type : request.in) in.push_back(room.take(type.bytes()));
+  for (const TensorType& type : request.out) out.push_back(room.take(type.bytes()));
+  if (epilogue.bias) in.push_back(room.take(static_cast<std::size_t>(request.out[0].shape.back()) * sizeof(float)));
+  void* scratch = room.take(kernel.scratch_bytes());
+  double best = std::numeric_limits<double>::infinity();
+  for (int k = 0; k < 4; ++k) {
+    const auto start = std::chrono::steady_clock::now();
+    kernel.run(in.data(), out.data(), scratch);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    if (k > 0) best = std::min(best, taken.count());  // the first run fills caches and code
+  }
+  return best;
+}
+
+std::size_t fastest(const KernelRequest& request, const Epilogue& epilogue) {
+  static std::mutex mutex;
+  static std::map<std::string, std::size_t> known;
+  const std::scoped_lock lock(mutex);
+  const auto [it, fresh] = known.try_emplace(key_of(request, epilogue), 0);
+  if (!fresh) return it->second;
+  double best = std::numeric_limits<double>::infinity();
+  for (std::size_t m = 0; m < std::size(makers); ++m) {
+    const std::unique_ptr<Kernel> kernel = makers[m](request, epilogue);
+    const double seconds = kernel ? seconds_of(*kernel, request, epilogue) : best;
+    if (seconds < best) {
+      best = seconds;
+      it->second = m;
+    }
+  }
+  return it->second;
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> heavy_kernel(const KernelRequest& request, const Epilogue& epilogue) {
+  if (request.tune && is_timed(request.node)) return makers[fastest(request, epilogue)](request, epilogue);
+  for (const Maker make : makers)
+    if (auto kernel = make(request, epilogue)) return kernel;
+  return nullptr;
+}
+
+std::unique_ptr<Kernel> any_kernel(const KernelRequest& request) { return heavy_kernel(request, {}); }
+
+}  // namespace thalweg

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/kernels/conv_tiles.h"
+
+// Two instruction sets that no kernel here gains from.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "thalweg/lib/kernels/conv_tiles.cpp"
+#include "hwy/foreach_target.h"
+//
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thalweg {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// One step of the sums: `rows` numbers times one row of weights.
+template <class D, std::size_t rows, std::size_t vectors, class At>
+HWY_INLINE void multiply(D d, const float* weights, const At& at, hn::Vec<D> (&total)[rows][vectors]) {
+  hn::Vec<D> row[vectors];
+  for (std::size_t j = 0; j < vectors; ++j) row[j] = hn::LoadU(d, weights + j * hn::Lanes(d));
+  for (std::size_t r = 0; r < rows; ++r) {
+    const hn::Vec<D> x = hn::Set(d, at(r));
+    for (std::size_t j = 0; j < vectors; ++j) total[r][j] = hn::MulAdd(x, row[j], total[r][j]);
+  }
+}
+
+template <class D, std::size_t rows, std::size_t vectors>
+HWY_INLINE void clear(D d, hn::Vec<D> (&total)[rows][vectors]) {
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t j = 0; j < vectors; ++j) total[r][j] = hn::Zero(d);
+}
+
+template <class D, std::size_t rows, std::size_t vectors>
+HWY_NOINLINE void pixel_tile(const PixelTile& t) {
+  const D d;
+  using V = hn::Vec<D>;
+  V total[rows][vectors];
+  clear(d, total);
+  const std::int32_t* from = t.from;
+  const TapRun* const end = t.taps + t.runs;
+  for (const TapRun* tap = t.taps; tap != end; ++tap, from += rows) {
+    const float* p[rows];
+    for (std::size_t r = 0; r < rows; ++r) p[r] = from[r] < 0 ? t.zeros : t.source + from[r];
+    const float* w = t.weights + tap->row * t.weight_row;
+    const auto depth = static_cast<std::size_t>(tap->depth);
+    for (std::size_t c = 0; c < depth; ++c, w += t.weight_row)
+      multiply(d, w, [&](std::size_t r) HWY_ATTR { return p[r][c]; }, total);
+  }
+  const V zero = hn::Zero(d);
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t j = 0; j < vectors; ++j) {
+      V y = total[r][j];
+      if (t.bias != nullptr) y = hn::Add(y, hn::LoadU(d, t.bias + j * hn::Lanes(d)));
+      if (t.slope != nullptr) {
+        const V low = *t.slope == 0 ? zero : hn::Mul(y, hn::Set(d, *t.slope));
+        y = hn::IfThenElse(hn::Le(y, zero), low, y);
+      }
+      hn::StoreU(y, d, t.result + t.to[r] + j * hn::Lanes(d));
+    }
+}
+
+template <class D, std::size_t rows, std::size_t vectors>
+HWY_NOINLINE void weight_tile(const WeightTile& t) {
+  const D d;
+  using V = hn::Vec<D>;
+  V total[rows][vectors];
+  clear(d, total);
+  for (std::size_t image = 0; image < t.images; ++image)
+    for (std::size_t line = 0; line < t.lines; ++line) {
+      const auto n = static_cast<std::ptrdiff_t>(image), l = static_cast<std::ptrdiff_t>(line);
+      const float* x = t.x + n * t.x_image + l * t.x_line;
+      const float* dy = t.dy + n * t.dy_image + l * t.dy_line;
+      for (std::size_t p = 0; p < t.pixels; ++p, x += t.x_pixel, dy += t.dy_pixel)
+        multiply(d, dy, [&](std::size_t r) HWY_ATTR { return x[r]; }, total);
+    }
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t j = 0; j < vectors; ++j) {
+      float* to = t.dw + static_cast<std::ptrdiff_t>(r) * t.dw_row + j * hn::Lanes(d);
+      // Each part is summed by itself first, which keeps the rounding of long sums small.
+      hn::StoreU(t.add ? hn::Add(hn::LoadU(d, to), total[r][j]) : total[r][j], d, to);
+    }
+}
+
+template <class D, std::size_t vectors>
+ConvTiles tiles_of() {
+  return {vectors * hn::Lanes(D()),
+          {pixel_tile<D, 1, vectors>, pixel_tile<D, 2, vectors>, pixel_tile<D, 3, vectors>, pixel_tile<D, 4, vectors>,
+           pixel_tile<D, 5, vectors>, pixel_tile<D, 6, vectors>},
+          {weight_tile<D, 1, vectors>, weight_tile<D, 2, vectors>, weight_tile<D, 3, vectors>,
+           weight_tile<D, 4, vectors>, weight_tile<D, 5, vectors>, weight_tile<D, 6, vectors>}};
+}
+
+const ConvTileTable* conv_table() {
+  using Full = hn::ScalableTag<float>;
+#if HWY_MAX_BYTES >= 64
+  static const ConvTiles widths[] = {tiles_of<Full, 2>(), tiles_of<Full, 1>(), tiles_of<hn::CappedTag<float, 8>, 1>()};
+#else
+  static const ConvTiles widths[] = {tiles_of<Full, 2>(), tiles_of<Full, 1>()};
+#endif
+  static const ConvTileTable table{widths, sizeof(widths) / sizeof(widths[0])};
+  return &table;
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace thalweg
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace thalweg {
+HWY_EXPORT(conv_table);
+
+ConvTileTable conv_tiles() { return *HWY_DYNAMIC_DISPATCH(conv_table)(); }
+
+}  // namespace thalweg
+#endif
