@@ -88,29 +88,84 @@ class Merging {
 
   // ---------------------------------------------------------------- sums of what is not stored
 
-  /// A sum over all elements takes in the pointwise group that only it reads.
+  /// A sum over all elements takes in the pointwise steps that only it needs.
   void sum_at_once() {
     if (!options_.generate) return;
     const Writers writer(index_, plan_);
-    std::vector<std::size_t> readers(plan_.works.size());
+    std::vector<std::size_t> readers(index_.size());
     for (const Work& work : plan_.works)
-      for (const ValueId v : work.in)
-        if (const std::size_t w = writer(v); w != Writers::none) ++readers[w];
+      for (const ValueId v : work.in) ++readers[index_(root(v))];
     for (Work& work : plan_.works) {
       if (work.members.size() != 1 || !is(graph_.node(work.members[0]), "sum")) continue;
-      const std::size_t w = writer(work.in[0]);
-      if (w == Writers::none || readers[w] != 1 || graph_.type(work.out[0]).elements() != 1) continue;
+      const ValueId summed = work.in[0];
+      const std::size_t w = writer(summed);
+      if (w == Writers::none || graph_.type(work.out[0]).elements() != 1) continue;
       Work& group = plan_.works[w];
-      if (!group.pointwise || group.out.size() != 1 || uses_.kept(group.out[0].node) ||
-          !sums_in_one_pass(group.groups[0]))
-        continue;
-      work.groups = std::move(group.groups);
-      work.in = std::move(group.in);
-      work.members.insert(work.members.begin(), group.members.begin(), group.members.end());
-      work.sums = true;
-      work.kernel = {};
-      group = {};
+      const auto at = std::find(group.out.begin(), group.out.end(), summed);
+      if (!group.pointwise || at == group.out.end() || readers[index_(summed)] != 1 || uses_.kept(summed.node)) continue;
+      const auto output = static_cast<std::size_t>(at - group.out.begin());
+      Work summing = part_of(group, {output}, true);
+      if (!sums_in_one_pass(summing.groups[0])) continue;
+      std::vector<std::size_t> others;
+      for (std::size_t o = 0; o < group.out.size(); ++o)
+        if (o != output) others.push_back(o);
+      group = others.empty() ? Work{} : part_of(group, others, false);
+      summing.members.push_back(work.members[0]);
+      summing.out = work.out;
+      summing.stage = work.stage;
+      summing.pointwise = false;
+      summing.sums = true;
+      work = std::move(summing);
     }
+  }
+
+  /// The steps of a group that some of its outputs need, as a work. With `reads_others`, other outputs are read where
+  /// they are stored, not computed again.
+  Work part_of(const Work& work, const std::vector<std::size_t>& outputs, bool reads_others) const {
+    const PointwiseGroup& group = work.groups[0];
+    std::vector<int> stored(group.steps.size(), -1);  // which output a step is, if it is read there
+    for (std::size_t o = 0; reads_others && o < group.outputs.size(); ++o)
+      if (std::find(outputs.begin(), outputs.end(), o) == outputs.end())
+        stored[static_cast<std::size_t>(group.outputs[o])] = static_cast<int>(o);
+    std::vector<bool> needed(group.steps.size());
+    for (const std::size_t o : outputs) needed[static_cast<std::size_t>(group.outputs[o])] = true;
+    for (std::size_t s = group.steps.size(); s-- > 0;)
+      for (const int operand : group.steps[s].operands)
+        if (needed[s] && operand >= 0 && stored[static_cast<std::size_t>(operand)] < 0)
+          needed[static_cast<std::size_t>(operand)] = true;
+    Work part;
+    part.pointwise = true;
+    part.stage = work.stage;
+    PointwiseGroup& to = part.groups.emplace_back();
+    to.space = group.space;
+    const auto reads = [&](ValueId v, const TensorType& type) {
+      const auto same = std::find(part.in.begin(), part.in.end(), v);
+      const auto at = static_cast<int>(same - part.in.begin());
+      if (same == part.in.end()) {
+        part.in.push_back(v);
+        to.inputs.push_back(type);
+      }
+      return -1 - at;
+    };
+    std::vector<int> step_at(group.steps.size(), -1);
+    for (std::size_t s = 0; s < group.steps.size(); ++s) {
+      if (!needed[s]) continue;
+      PointwiseGroup::Step step = group.steps[s];
+      for (int& operand : step.operands) {
+        const auto i = static_cast<std::size_t>(operand < 0 ? -1 - operand : operand);
+        if (operand < 0) operand = reads(work.in[i], group.inputs[i]);
+        else if (stored[i] >= 0) operand = reads(work.out[static_cast<std::size_t>(stored[i])], {group.steps[i].dtype, group.space});
+        else operand = step_at[i];
+      }
+      step_at[s] = static_cast<int>(to.steps.size());
+      to.steps.push_back(std::move(step));
+      part.members.push_back(work.members[s]);
+    }
+    for (const std::size_t o : outputs) {
+      to.outputs.push_back(step_at[static_cast<std::size_t>(group.outputs[o])]);
+      part.out.push_back(work.out[o]);
+    }
+    return part;
   }
 
   // ---------------------------------------------------------------- pointwise works

@@ -18,7 +18,8 @@ constexpr std::size_t segment = 4096;
 
 // ---------------------------------------------------------------- a group on a tape
 
-/// A value of a group for one vector of elements: f64 is two halves, f32 and bf16 one vector of f32, bool a mask.
+/// A value of a group for one vector of elements: f64 and i64 are two halves, f32 and bf16 one vector of f32, bool a
+/// mask.
 struct Cell {
   DType dtype = DType::f32;
   int low = -1, high = -1;
@@ -53,9 +54,13 @@ class Recorder {
 
  private:
   static bool is_covered(DType d) {
-    return d == DType::f32 || d == DType::f64 || d == DType::bf16 || d == DType::boolean;
+    return d == DType::f32 || d == DType::f64 || d == DType::bf16 || d == DType::boolean || d == DType::i64;
   }
-  static VectorLane lane_of(DType d) { return d == DType::f64 ? VectorLane::f64 : VectorLane::f32; }
+  static bool is_wide(DType d) { return size_of(d) == 8; }
+  static VectorLane lane_of(DType d) {
+    if (d == DType::i64) return VectorLane::u64;
+    return d == DType::f64 ? VectorLane::f64 : VectorLane::f32;
+  }
 
   int put(VectorOp op, VectorLane lane, std::array<int, 3> x, std::uint64_t bits = 0) {
     return tape_.add({op, lane, x, bits});
@@ -65,7 +70,7 @@ class Recorder {
     const auto half = [&](std::uint64_t which) {
       return put(VectorOp::load, lane_of(dtype), {-1, -1, -1}, i << 1 | which);
     };
-    return dtype == DType::f64 ? Cell{dtype, half(0), half(1)} : Cell{dtype, half(0)};
+    return is_wide(dtype) ? Cell{dtype, half(0), half(1)} : Cell{dtype, half(0)};
   }
 
   /// f applied to the vector of each operand: once, or to the halves.
@@ -77,7 +82,7 @@ class Recorder {
       high.push_back(c.high);
     }
     const std::optional<int> first = f(low);
-    if (!first || operands[0].dtype != DType::f64) return first ? std::optional(Cell{out, *first}) : std::nullopt;
+    if (!first || !is_wide(operands[0].dtype)) return first ? std::optional(Cell{out, *first}) : std::nullopt;
     const std::optional<int> second = f(high);
     return second ? std::optional(Cell{out, *first, *second}) : std::nullopt;
   }
@@ -90,13 +95,22 @@ class Recorder {
     if (op == "compare") return compare(node.attrs.text("mode"), x);
     if (op == "is_finite") return is_finite(x[0]);
     if (out == DType::boolean) return logic(op, x);
-    if (op == "floor") return each(out, x, [&](const std::vector<int>& v) -> std::optional<int> {
+    if (op == "floor" && out != DType::i64) return each(out, x, [&](const std::vector<int>& v) -> std::optional<int> {
       return put(VectorOp::floor, lane_of(out), {v[0], -1, -1});
     });
+    if (out == DType::i64) return whole(op, x);
     const PointwiseFunction function = pointwise_function(node);
     return each(out, x, [&](const std::vector<int>& v) {
       return out == DType::f64 ? record_f64_function(tape_, function.name, v)
                                : record_function(tape_, function.name, v, function.parameters.data());
+    });
+  }
+
+  /// Counting: what the vectors have for 64-bit numbers. They wrap around.
+  std::optional<Cell> whole(std::string_view op, std::span<const Cell> x) {
+    if (op != "add" && op != "sub") return {};
+    return each(DType::i64, x, [&](const std::vector<int>& v) -> std::optional<int> {
+      return put(op == "add" ? VectorOp::add : VectorOp::sub, VectorLane::u64, {v[0], v[1], -1});
     });
   }
 
@@ -112,10 +126,10 @@ class Recorder {
   }
 
   std::optional<Cell> select(std::span<const Cell> x, DType out) {
-    const Cell mask = out == DType::f64 ? wide_mask(x[0]) : x[0];
+    const Cell mask = is_wide(out) ? wide_mask(x[0]) : x[0];
     const auto chosen = [&](int m, int yes, int no) { return put(VectorOp::blend, lane_of(out), {m, yes, no}); };
     Cell cell{out, chosen(mask.low, x[1].low, x[2].low)};
-    if (out == DType::f64) cell.high = chosen(mask.high, x[1].high, x[2].high);
+    if (is_wide(out)) cell.high = chosen(mask.high, x[1].high, x[2].high);
     return cell;
   }
 
@@ -125,14 +139,14 @@ class Recorder {
   std::optional<Cell> compare(std::string_view mode, std::span<const Cell> x) {
     constexpr std::array<std::string_view, 6> modes{"eq", "ne", "lt", "le", "gt", "ge"};
     const auto how = static_cast<VectorCompare>(std::find(modes.begin(), modes.end(), mode) - modes.begin());
-    if (x[0].dtype == DType::boolean) return {};
+    if (x[0].dtype == DType::boolean || x[0].dtype == DType::i64) return {};
     const auto mask = each(x[0].dtype, x, [&](const std::vector<int>& v) -> std::optional<int> {
       return compared(how, lane_of(x[0].dtype), v[0], v[1]);
     });
     return mask_of(*mask);
   }
   std::optional<Cell> is_finite(const Cell& x) {
-    if (x.dtype == DType::boolean) return {};
+    if (x.dtype == DType::boolean || x.dtype == DType::i64) return {};
     const bool f64 = x.dtype == DType::f64;
     const int sign = f64 ? tape_.constant(-0.0) : tape_.constant(-0.0f);
     const int infinity = f64 ? tape_.constant(std::numeric_limits<double>::infinity())
@@ -167,6 +181,7 @@ class Recorder {
   int rounded(int x) { return put(VectorOp::shift_left, VectorLane::u32, {rounded_bits(x), -1, -1}, 16); }
 
   std::optional<Cell> cast(const Cell& x, DType out) {
+    if (x.dtype == DType::i64 || out == DType::i64) return x.dtype == out ? std::optional(x) : std::nullopt;
     const bool from_f64 = x.dtype == DType::f64;
     if (out == DType::boolean) {
       if (x.dtype == DType::boolean) return x;

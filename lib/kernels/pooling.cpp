@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/simd.h"
 #include "thalweg/ops/pool.h"
 
 namespace thalweg {
@@ -77,10 +79,57 @@ struct Largest {
   }
 };
 
+/// Windows of 2x2 that neither overlap nor hang over, of f32: the pooling of most nets.
+bool is_by_twos(const Sizes& s) {
+  const auto two = [&](std::size_t axis) {
+    return s.g.size[axis] == 2 && s.g.stride[axis] == 2 && s.g.dilation[axis] == 1 && s.g.pad_low[axis] == 0 &&
+           2 * s.g.out[axis] <= s.g.in[axis];
+  };
+  return two(0) && two(1) && (s.channels <= pooled_channels || s.channels % 8 == 0);
+}
+
+/// Calls f(sample, row of windows) for each.
+template <class F>
+void each_row_of_twos(const Sizes& s, int threads, F f) {
+  const std::size_t rows = count(s.g.out[0]), work = 4 * count(s.g.out[1]) * s.channels;
+  parallel_for(threads, s.samples * rows, grain_of(work), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t task = begin; task < end; ++task) f(task / rows, static_cast<Dim>(task % rows));
+  });
+}
+
+std::unique_ptr<Kernel> max_forward_by_twos(const Sizes& s, int threads) {
+  return kernel_of("max_pool", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    each_row_of_twos(s, threads, [&](std::size_t sample, Dim row) {
+      const float* x = input<float>(in, 0);
+      simd().max_pool_2x2(x + s.x(sample, 2 * row, 0), x + s.x(sample, 2 * row + 1, 0),
+                          output<float>(out) + s.y(sample, row, 0), count(s.g.out[1]), s.channels);
+    });
+  });
+}
+
+std::unique_ptr<Kernel> max_backward_by_twos(const Sizes& s, int threads) {
+  return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
+    each_row_of_twos(s, threads, [&](std::size_t sample, Dim row) {
+      const float* x = input<float>(in, 0);
+      float* dx = output<float>(out);
+      const std::size_t top = s.x(sample, 2 * row, 0), bottom = s.x(sample, 2 * row + 1, 0), line = bottom - top;
+      // An odd pixel at the end of a row, or an odd row at the end, is in no window.
+      const std::size_t used = 2 * count(s.g.out[1]) * s.channels;
+      simd().max_pool_2x2_backward(x + top, x + bottom, input<float>(in, 1) + s.y(sample, row, 0), dx + top,
+                                   dx + bottom, count(s.g.out[1]), s.channels);
+      std::fill(dx + top + used, dx + bottom, 0.0f);
+      std::fill(dx + bottom + used, dx + bottom + line, 0.0f);
+      if (row + 1 == s.g.out[0]) std::fill(dx + bottom + line, dx + s.x(sample + 1, 0, 0), 0.0f);
+    });
+  });
+}
+
 template <class T>
 std::unique_ptr<Kernel> max_forward(const KernelRequest& request) {
   const Sizes s(request.node.attrs, request.in[0].shape, false);
   const int threads = request.threads;
+  if constexpr (std::is_same_v<T, float>)
+    if (is_by_twos(s)) return max_forward_by_twos(s, threads);
   return kernel_of("max_pool", 0, [s, threads](const void* const* in, void* const* out, void*) {
     each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
       const T* x = input<T>(in, 0);
@@ -110,6 +159,8 @@ template <class T>
 std::unique_ptr<Kernel> max_backward(const KernelRequest& request) {
   const Sizes s(request.node.attrs, request.in[0].shape, false);
   const int threads = request.threads;
+  if constexpr (std::is_same_v<T, float>)
+    if (is_by_twos(s)) return max_backward_by_twos(s, threads);
   return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
     T* dx = output<T>(out);
     clear(s, threads, dx);

@@ -6,6 +6,7 @@
 #include "thalweg/graph/philox.h"
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/simd.h"
 
 namespace thalweg {
 namespace {
@@ -32,9 +33,38 @@ std::unique_ptr<Kernel> drawn(const KernelRequest& request, std::string_view nam
   });
 }
 
+/// The same for draws that need one word only: several elements at a time.
+template <class F>
+std::unique_ptr<Kernel> drawn_from_one(const KernelRequest& request, std::string_view name, F draw) {
+  constexpr std::size_t block = 256;
+  const PhiloxKey key = philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
+                                   static_cast<std::uint64_t>(request.node.attrs.integer("key")));
+  const DType dtype = request.out[0].dtype;
+  const std::size_t elements = count(request.out[0].elements());
+  const int threads = request.threads;
+  return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
+    const auto step = static_cast<std::uint64_t>(*input<std::int64_t>(in, 0));
+    parallel_for(threads, elements, grain_of(4), [&](std::size_t begin, std::size_t end, std::size_t) {
+      std::array<std::uint32_t, block> words;
+      std::array<double, block> numbers;
+      for (std::size_t first = begin; first < end; first += block) {
+        const std::size_t n = std::min(block, end - first);
+        simd().philox_first(first, step, key.data(), words.data(), n);
+        if (dtype == DType::f32) {
+          float* to = output<float>(out) + first;
+          for (std::size_t i = 0; i < n; ++i) to[i] = static_cast<float>(draw(words[i]));
+          continue;
+        }
+        for (std::size_t i = 0; i < n; ++i) numbers[i] = draw(words[i]);
+        store_numbers(dtype, std::span(numbers.data(), n), output<std::byte>(out) + first * size_of(dtype));
+      }
+    });
+  });
+}
+
 std::unique_ptr<Kernel> uniform_kernel(const KernelRequest& r) {
   const double low = r.node.attrs.real("low"), high = r.node.attrs.real("high");
-  return drawn(r, "random_uniform", [=](const PhiloxCounter& w) { return low + (high - low) * uniform24(w[0]); });
+  return drawn_from_one(r, "random_uniform", [=](std::uint32_t w) { return low + (high - low) * uniform24(w); });
 }
 std::unique_ptr<Kernel> normal_kernel(const KernelRequest& r) {
   const double mean = r.node.attrs.real("mean"), stddev = r.node.attrs.real("stddev");
@@ -42,7 +72,7 @@ std::unique_ptr<Kernel> normal_kernel(const KernelRequest& r) {
 }
 std::unique_ptr<Kernel> bernoulli_kernel(const KernelRequest& r) {
   const double p = r.node.attrs.real("p");
-  return drawn(r, "bernoulli", [=](const PhiloxCounter& w) { return uniform24(w[0]) < p ? 1.0 : 0.0; });
+  return drawn_from_one(r, "bernoulli", [=](std::uint32_t w) { return uniform24(w) < p ? 1.0 : 0.0; });
 }
 
 constexpr NamedMaker makers[] = {{"random_uniform", uniform_kernel},

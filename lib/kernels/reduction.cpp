@@ -70,6 +70,10 @@ struct Walk {
   std::size_t tasks() const { return inner_kept ? outer * tiles : outer; }
   /// Pieces that go into one task's result.
   std::size_t runs() const { return inner_kept ? rows : rows * tiles; }
+  /// Whether all is one task in one chunk: one row, or rows that are one behind the other.
+  bool is_single() const {
+    return tasks() == 1 && chunks == 1 && tiles == 1 && (inner_kept ? reduced_rank <= 1 : rows == 1);
+  }
   /// Results of a task.
   std::size_t width() const { return inner_kept ? std::min(length, piece) : 1; }
   std::size_t work_of_task() const { return runs() * std::min(length, piece); }
@@ -101,6 +105,12 @@ struct Adding {
     else
       for (std::size_t i = 0; i < n; ++i) total[i] += static_cast<Total>(x[i]);
   }
+  /// total = the sums of columns over rows that are `step` apart
+  static void of_rows(const T* x, std::size_t rows, std::size_t step, Total* total, std::size_t n) {
+    if constexpr (std::is_same_v<T, float>) return simd().add_rows_f32(x, rows, step, total, n);
+    std::fill_n(total, n, start);
+    for (std::size_t r = 0; r < rows; ++r) to_columns(x + r * step, total, n);
+  }
   static Total join(Total a, Total b) { return a + b; }
   static T result(Total total, double scale) {
     if constexpr (std::is_floating_point_v<T>) return static_cast<T>(scale == 1 ? total : total / scale);
@@ -124,6 +134,10 @@ struct Largest {
   static void to_columns(const T* x, Total* total, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) total[i] = join(total[i], x[i]);
   }
+  static void of_rows(const T* x, std::size_t rows, std::size_t step, Total* total, std::size_t n) {
+    std::fill_n(total, n, start);
+    for (std::size_t r = 0; r < rows; ++r) to_columns(x + r * step, total, n);
+  }
   static T result(Total total, double) { return total; }
 };
 
@@ -133,12 +147,10 @@ void reduce_chunk(const Walk& w, const T* x, std::size_t task, std::size_t chunk
   const std::size_t begin = w.runs() * chunk / w.chunks, end = w.runs() * (chunk + 1) / w.chunks;
   const std::size_t tile = w.inner_kept ? task % w.tiles : 0;
   const T* base = x + Walk::offset(w.kept, w.kept_rank, w.inner_kept ? task / w.tiles : task);
-  if constexpr (std::is_same_v<How, Adding<float>>) {
-    if (w.inner_kept && w.reduced_rank == 1) {
-      const std::size_t step = w.reduced[0].stride;
-      return simd().add_rows_f32(base + begin * step + tile * piece, end - begin, step, total,
-                                 std::min(piece, w.length - tile * piece));
-    }
+  if (w.inner_kept && w.reduced_rank == 1) {
+    const std::size_t step = w.reduced[0].stride;
+    return How::of_rows(base + begin * step + tile * piece, end - begin, step, total,
+                        std::min(piece, w.length - tile * piece));
   }
   std::fill_n(total, w.width(), How::start);
   for (std::size_t run = begin; run < end; ++run) {
@@ -161,11 +173,28 @@ void store_task(const Walk& w, std::size_t task, const typename How::Total* tota
   for (std::size_t i = 0; i < n; ++i) to[i] = How::result(total[i], scale);
 }
 
+/// A small reduction in one go, without any of the bookkeeping; the sums are the same.
+template <class How, class T>
+std::unique_ptr<Kernel> reduce_single(std::string_view name, const Walk& w, double scale) {
+  const std::size_t width = w.width(), rows = w.rows, length = w.length;
+  const std::size_t step = w.reduced_rank == 0 ? 0 : w.reduced[0].stride;
+  if (!w.inner_kept)
+    return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
+      *output<T>(out) = How::result(How::join(How::start, How::of_row(input<T>(in, 0), length)), scale);
+    });
+  return kernel_of(name, width * sizeof(typename How::Total), [=](const void* const* in, void* const* out, void* scratch) {
+    auto* total = static_cast<typename How::Total*>(scratch);
+    How::of_rows(input<T>(in, 0), rows, step, total, width);
+    for (std::size_t i = 0; i < width; ++i) output<T>(out)[i] = How::result(total[i], scale);
+  });
+}
+
 template <class How, class T>
 std::unique_ptr<Kernel> reduce(const KernelRequest& request, const std::vector<bool>& is_reduced, double scale) {
   using Total = typename How::Total;
   const Walk w(request.in[0].shape, is_reduced);
   const int threads = request.threads;
+  if (w.is_single()) return reduce_single<How, T>(request.node.op->name, w, scale);
   const std::size_t items = w.tasks() * w.chunks, grain = grain_of(w.work_of_task() / w.chunks);
   // Uncut tasks need one room a worker, cut ones one a chunk.
   const std::size_t rooms = w.chunks == 1 ? static_cast<std::size_t>(parts_of(threads, items, grain)) : items;

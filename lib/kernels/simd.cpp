@@ -5,6 +5,9 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
+
+#include "thalweg/graph/philox.h"
 
 // Two instruction sets that no kernel here gains from.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
@@ -110,7 +113,12 @@ constexpr NamedBlock blocks[] = {
 constexpr std::size_t sum_lanes = 16;
 
 HWY_INLINE double tree(double* lane) {
-  for (std::size_t width = sum_lanes / 2; width > 0; width /= 2)
+  const D64 d;
+  std::size_t width = sum_lanes / 2;
+  for (; width >= hn::Lanes(d); width /= 2)
+    for (std::size_t i = 0; i < width; i += hn::Lanes(d))
+      hn::StoreU(hn::Add(hn::LoadU(d, lane + i), hn::LoadU(d, lane + i + width)), d, lane + i);
+  for (; width > 0; width /= 2)
     for (std::size_t i = 0; i < width; ++i) lane[i] += lane[i + width];
   return lane[0];
 }
@@ -161,7 +169,25 @@ HWY_INLINE void add_columns(const float* x, std::size_t rows, std::size_t step, 
   for (std::size_t v = 0; v < vectors; ++v) hn::StoreU(sum[v], d, total + v * lanes);
 }
 
+/// Rows as short as a few vectors, one behind the other: elements are added to lanes that repeat after a whole number
+/// of rows and of eights, and then the lanes of a column in ascending order.
+constexpr std::size_t narrow = 32;
+void add_narrow_rows(const float* x, std::size_t rows, double* total, std::size_t n) {
+  const D64 d;
+  double lane[8 * narrow] = {};
+  const std::size_t period = std::lcm(n, std::size_t{8}), all = rows * n, body = all - all % period;
+  for (std::size_t i = 0; i < body; i += period)
+    for (std::size_t k = 0; k < period; k += hn::Lanes(d))
+      hn::StoreU(hn::Add(hn::LoadU(d, lane + k), Wide::load(x + i + k)), d, lane + k);
+  for (std::size_t i = body; i < all; ++i) lane[i - body] += static_cast<double>(x[i]);
+  for (std::size_t i = 0; i < n; ++i) {
+    total[i] = lane[i];
+    for (std::size_t k = i + n; k < period; k += n) total[i] += lane[k];
+  }
+}
+
 void add_rows_f32(const float* x, std::size_t rows, std::size_t step, double* total, std::size_t n) {
+  if (step == n && n <= narrow && rows >= narrow) return add_narrow_rows(x, rows, total, n);
   // Columns of a matrix that the first-level cache does not hold are walked row by row: the same sums, in order.
   constexpr std::size_t in_cache = 8192;
   if (rows * step > in_cache) {
@@ -235,6 +261,148 @@ double exp_sum_f32(const float* x, float shift, float* out, std::size_t n) {
   return tree(lane);
 }
 
+// ---------------------------------------------------------------- random numbers
+
+using D64u = hn::ScalableTag<std::uint64_t>;
+using V64u = hn::Vec<D64u>;
+
+#if HWY_TARGET != HWY_SCALAR
+/// One word in the low half of each lane; what is in the high half does not matter.
+HWY_INLINE V64u low_product(V64u x, std::uint64_t factor) {
+  const hn::Repartition<std::uint32_t, D64u> halves;
+  return hn::MulEven(hn::BitCast(halves, x), hn::BitCast(halves, hn::Set(D64u(), factor)));
+}
+#endif
+
+void philox_first(std::uint64_t first, std::uint64_t step, const std::uint32_t* key, std::uint32_t* words,
+                  std::size_t n) {
+#if HWY_TARGET == HWY_SCALAR
+  for (std::size_t i = 0; i < n; ++i) words[i] = philox(philox_counter(first + i, step), {key[0], key[1]})[0];
+#else
+  const D64u d;
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t i = 0; i < n; i += lanes) {
+    const V64u number = hn::Add(hn::Set(d, first + i), hn::Iota(d, 0));
+    V64u c0 = number, c1 = hn::ShiftRight<32>(number), c2 = hn::Set(d, step), c3 = hn::Set(d, step >> 32);
+    std::uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; ++round) {
+      const V64u a = low_product(c0, 0xD2511F53), b = low_product(c2, 0xCD9E8D57);
+      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(b), c1), hn::Set(d, std::uint64_t{k0}));
+      c1 = b;
+      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(a), c3), hn::Set(d, std::uint64_t{k1}));
+      c3 = a;
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    std::uint64_t lane[HWY_MAX_BYTES / sizeof(std::uint64_t)];
+    hn::StoreU(c0, d, lane);
+    for (std::size_t k = 0; k < lanes && i + k < n; ++k) words[i + k] = static_cast<std::uint32_t>(lane[k]);
+  }
+#endif
+}
+
+// ---------------------------------------------------------------- pooling by twos
+
+using D8 = hn::CappedTag<float, 8>;
+using V8 = hn::Vec<D8>;
+constexpr std::size_t lanes_of_8 = 8;
+
+/// The four pixels of one window, for one vector of channels.
+struct Pixels {
+  V8 at[4];
+  HWY_INLINE Pixels(const float* top, const float* bottom, std::size_t channels) {
+    const D8 d;
+    at[0] = hn::LoadU(d, top);
+    at[1] = hn::LoadU(d, top + channels);
+    at[2] = hn::LoadU(d, bottom);
+    at[3] = hn::LoadU(d, bottom + channels);
+  }
+  HWY_INLINE V8 largest() const {
+    const D8 d;
+    const Larger larger;
+    return larger(d, larger(d, at[0], at[1]), larger(d, at[2], at[3]));
+  }
+  /// Gives dy to the first of the largest (or the first NaN), and zero to the others.
+  HWY_INLINE void give(V8 dy, float* top, float* bottom, std::size_t channels) const {
+    const D8 d;
+    V8 best = at[0], share[4] = {dy, hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+    for (std::size_t k = 1; k < 4; ++k) {
+      const auto wins = hn::Or(hn::Gt(at[k], best), hn::AndNot(hn::IsNaN(best), hn::IsNaN(at[k])));
+      best = hn::IfThenElse(wins, at[k], best);
+      for (std::size_t before = 0; before < k; ++before) share[before] = hn::IfThenZeroElse(wins, share[before]);
+      share[k] = hn::IfThenElseZero(wins, dy);
+    }
+    hn::StoreU(share[0], d, top);
+    hn::StoreU(share[1], d, top + channels);
+    hn::StoreU(share[2], d, bottom);
+    hn::StoreU(share[3], d, bottom + channels);
+  }
+};
+
+/// How many windows of a row may read and write past their channels: what lies there is of the same row, and written
+/// after. None where the last vector of one pixel would overwrite the first of the next.
+std::size_t reaching(std::size_t windows, std::size_t channels) {
+  const std::size_t lanes = hn::Lanes(D8()), over = (lanes - channels % lanes) % lanes;
+  if (over != 0 && channels > lanes) return 0;
+  const std::size_t kept_back = (over + channels - 1) / channels;
+  return windows > kept_back ? windows - kept_back : 0;
+}
+/// One pixel of each of two rows beside each other, with room behind.
+struct Corner {
+  float rows[2][2 * pooled_channels + 16] = {};
+  void take(const float* top, const float* bottom, std::size_t channels) {
+    std::copy_n(top, 2 * channels, rows[0]);
+    std::copy_n(bottom, 2 * channels, rows[1]);
+  }
+};
+
+void max_pool_2x2(const float* top, const float* bottom, float* y, std::size_t windows, std::size_t channels) {
+  const D8 d;
+  const std::size_t lanes = hn::Lanes(d), free = reaching(windows, channels);
+  for (std::size_t w = 0; w < free; ++w, top += 2 * channels, bottom += 2 * channels, y += channels)
+    for (std::size_t c = 0; c < channels; c += lanes)
+      hn::StoreU(Pixels(top + c, bottom + c, channels).largest(), d, y + c);
+  for (std::size_t w = free; w < windows; ++w, top += 2 * channels, bottom += 2 * channels, y += channels) {
+    Corner in;
+    in.take(top, bottom, channels);
+    float result[pooled_channels + 8];
+    for (std::size_t c = 0; c < channels; c += lanes)
+      hn::StoreU(Pixels(in.rows[0] + c, in.rows[1] + c, channels).largest(), d, result + c);
+    std::copy_n(result, channels, y);
+  }
+}
+
+void max_pool_2x2_backward(const float* top, const float* bottom, const float* dy, float* dtop, float* dbottom,
+                           std::size_t windows, std::size_t channels) {
+  const D8 d;
+  const std::size_t lanes = hn::Lanes(d), free = reaching(windows, channels);
+  for (std::size_t w = 0; w < windows; ++w) {
+    if (w < free) {
+      for (std::size_t c = 0; c < channels; c += lanes)
+        Pixels(top + c, bottom + c, channels).give(hn::LoadU(d, dy + c), dtop + c, dbottom + c, channels);
+    } else {
+      // Channel by channel in a corner of its own.
+      Corner in;
+      in.take(top, bottom, channels);
+      for (std::size_t c = 0; c < channels; ++c) {
+        float one[lanes_of_8], out[4 * lanes_of_8];
+        std::fill_n(one, lanes, dy[c]);
+        Pixels(in.rows[0] + c, in.rows[1] + c, channels)
+            .give(hn::LoadU(d, one), out, out + 2 * lanes, lanes);
+        dtop[c] = out[0];
+        dtop[channels + c] = out[lanes];
+        dbottom[c] = out[2 * lanes];
+        dbottom[channels + c] = out[3 * lanes];
+      }
+    }
+    top += 2 * channels;
+    bottom += 2 * channels;
+    dy += channels;
+    dtop += 2 * channels;
+    dbottom += 2 * channels;
+  }
+}
+
 // ---------------------------------------------------------------- cross entropy
 
 /// Up to one vector of rows; lanes without a row repeat the first.
@@ -271,12 +439,12 @@ HWY_NOINLINE void cross_entropy_vector(const CrossEntropyRows& c, std::size_t fi
     for (std::size_t lane = 0; lane < rows; ++lane) c.loss[first + lane] = result[lane];
   }
   if (c.dx == nullptr) return;
-  const V64 total = hn::Add(others, one), slope = Wide::load(dy);
+  const V64 part = hn::Div(one, hn::Add(others, one)), slope = Wide::load(dy);
   for (std::size_t k = 0; k < c.classes; ++k) {
     const V64 number = hn::Set(d, static_cast<double>(k));
-    const V64 share = hn::Div(hn::LoadU(d, exponential + k * lanes), total);
+    const V64 share = hn::Mul(hn::LoadU(d, exponential + k * lanes), part);
     // Softmax less one at the label; where that is the largest, without the cancellation.
-    const V64 less_one = hn::IfThenElse(hn::Eq(at, number), hn::Neg(hn::Div(others, total)), hn::Sub(share, one));
+    const V64 less_one = hn::IfThenElse(hn::Eq(at, number), hn::Neg(hn::Mul(others, part)), hn::Sub(share, one));
     Wide::store(hn::Mul(hn::IfThenElse(hn::Eq(labels, number), less_one, share), slope), result);
     for (std::size_t lane = 0; lane < rows; ++lane) c.dx[(first + lane) * c.classes + k] = result[lane];
   }
@@ -382,7 +550,8 @@ const SimdTable* table() {
   static constexpr SimdTable here{
       .target = "", .blocks = blocks, .matmul_f32 = matmul<float>, .matmul_f64 = matmul<double>,
       .sum_f32 = sum_f32, .sum_f64 = sum_f64, .add_f32 = add_f32, .add_rows_f32 = add_rows_f32, .max_f32 = max_f32,
-      .exp_sum_f32 = exp_sum_f32, .cross_entropy_f32 = cross_entropy_f32};
+      .exp_sum_f32 = exp_sum_f32, .cross_entropy_f32 = cross_entropy_f32, .philox_first = philox_first,
+      .max_pool_2x2 = max_pool_2x2, .max_pool_2x2_backward = max_pool_2x2_backward};
   static const SimdTable named = [] {
     SimdTable t = here;
     t.target = hwy::TargetName(HWY_TARGET);

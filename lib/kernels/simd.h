@@ -57,6 +57,8 @@ struct CrossEntropyRows {
 /// At most so many classes: the exponentials of a vector of rows are kept between two passes over them.
 inline constexpr std::size_t cross_entropy_classes = 64;
 
+inline constexpr std::size_t pooled_channels = 64;
+
 /// The inner loops of one instruction set.
 struct SimdTable {
   std::string_view target;
@@ -77,6 +79,15 @@ struct SimdTable {
   double (*exp_sum_f32)(const float* x, float shift, float* out, std::size_t n);
   /// Each row in a lane of its own, computed in double: its bits do not depend on the rows beside it.
   void (*cross_entropy_f32)(const CrossEntropyRows& rows);
+  /// words[i] = philox(philox_counter(first + i, step), {key[0], key[1]})[0]
+  void (*philox_first)(std::uint64_t first, std::uint64_t step, const std::uint32_t* key, std::uint32_t* words,
+                       std::size_t n);
+  /// The largest of each 2x2 window of two rows of pixels, NaN where there is one; windows do not overlap. At most
+  /// pooled_channels channels, or a multiple of 8.
+  void (*max_pool_2x2)(const float* top, const float* bottom, float* y, std::size_t windows, std::size_t channels);
+  /// Writes dy where the first of the largest (or the first NaN) of its window is, and zeros elsewhere in it.
+  void (*max_pool_2x2_backward)(const float* top, const float* bottom, const float* dy, float* dtop, float* dbottom,
+                                std::size_t windows, std::size_t channels);
 };
 /// The table of the best instruction set that this machine has.
 const SimdTable& simd();

@@ -26,20 +26,29 @@ constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 /// next use is the farthest first.
 class LoopWriter : public VectorWriter {
  public:
-  LoopWriter(const VectorLoop& loop, std::size_t code_bytes)
+  /// `spare` registers are not needed by the body: what it would read from memory each time may stay in them.
+  LoopWriter(const VectorLoop& loop, std::size_t code_bytes, int spare)
       : VectorWriter(code_bytes), loop_(loop), lines_(loop.tape.lines()) {
     find_uses();
     give_places();
+    choose_kept(spare);
     write();
     setProtectModeRE();
   }
   LoopFunction entry() const { return getCode<LoopFunction>(); }
+  /// The registers that no body took.
+  int unused() const { return registers - most_registers_; }
 
  private:
   /// A pointer in a general register, or in the frame.
   struct Pointer {
     int reg = -1;
     int slot = -1;
+  };
+  /// A line that stays in a register through the whole loop.
+  struct Kept {
+    int reg;
+    std::size_t line;
   };
 
   // ---------------------------------------------------------------- what is where
@@ -55,7 +64,7 @@ class LoopWriter : public VectorWriter {
   bool is_read_in_place(std::size_t i) const {
     if (!is_load(i) || is_repeated(i) || elements_ < lanes || uses_[i].size() != 1 || is_output(i)) return false;
     const DType dtype = loop_.inputs[stream_of(i)].dtype;
-    return dtype == DType::f32 || dtype == DType::f64;
+    return dtype == DType::f32 || size_of(dtype) == 8;
   }
   bool is_output(std::size_t i) const {
     return std::any_of(loop_.outputs.begin(), loop_.outputs.end(), [&](const VectorLoop::Output& o) {
@@ -87,6 +96,22 @@ class LoopWriter : public VectorWriter {
     frame_ = (frame_ + vector_bytes - 1) / vector_bytes * vector_bytes;
     for (const auto& input : loop_.inputs) repeated_.push_back(input.repeats ? frame(vector_bytes) : -1);
   }
+  /// The constants and repeated elements that are read most often, from the last register down.
+  void choose_kept(int spare) {
+    std::vector<std::size_t> homes;
+    for (std::size_t i = 0; i < lines_.size(); ++i)
+      if (has_home(i) && !uses_[i].empty()) homes.push_back(i);
+    std::stable_sort(homes.begin(), homes.end(),
+                     [&](std::size_t a, std::size_t b) { return uses_[a].size() > uses_[b].size(); });
+    homes.resize(std::min(homes.size(), static_cast<std::size_t>(std::max(spare, 0))));
+    for (const std::size_t line : homes) kept_.push_back({registers - 1 - static_cast<int>(kept_.size()), line});
+  }
+  bool is_row_bound(std::size_t i) const { return is_repeated(i) && loop_.inputs[stream_of(i)].row_step != 0; }
+  void load_kept(bool row_bound) {
+    for (const Kept& k : kept_)
+      if (is_row_bound(k.line) == row_bound) vmovups(Ymm(k.reg), home(k.line));
+  }
+
   int frame(int bytes) {
     const int at = frame_;
     frame_ += bytes;
@@ -107,20 +132,15 @@ class LoopWriter : public VectorWriter {
     // From here on: rsi rows left, rdx elements of a row, rax the element, r15 the last one at which a whole vector
     // begins, rdi for passing use.
     lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step == 0; });
-    Xbyak::Label row, whole, rest, next_row;
+    load_kept(false);
+    Xbyak::Label row, next_row;
     L(row);
     lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step != 0; });
+    load_kept(true);
     xor_(eax, eax);
-    lea(r15, ptr[rdx - lanes]);
-    cmp(rdx, lanes);
-    jb(rest, T_NEAR);
-    align(16);
-    L(whole);
-    body(lanes);
-    add(rax, lanes);
-    cmp(rax, r15);
-    jle(whole, T_NEAR);
-    L(rest);
+    // A short body is written several times, so that counting takes no share of the time.
+    if (lines_.size() <= unrolled_lines) write_whole(unrolled);
+    write_whole(1);
     write_rests(next_row);
     L(next_row);
     for (std::size_t i = 0; i < pointers_.size(); ++i) {
@@ -136,6 +156,25 @@ class LoopWriter : public VectorWriter {
     ret();
     write_constants();
     rewrite(frame_size_at, static_cast<std::uint64_t>(most_frame_ + vector_bytes), 4);
+  }
+
+  /// The body for `vectors` whole vectors at a time, while there are so many.
+  void write_whole(int vectors) {
+    Xbyak::Label next, done;
+    lea(r15, ptr[rdx - vectors * lanes]);
+    cmp(rax, r15);
+    jg(done, T_NEAR);
+    align(16);
+    L(next);
+    for (int v = 0; v < vectors; ++v) {
+      ahead_ = v * lanes;
+      body(lanes);
+    }
+    ahead_ = 0;
+    add(rax, vectors * lanes);
+    cmp(rax, r15);
+    jle(next, T_NEAR);
+    L(done);
   }
 
   void load_pointers() {
@@ -196,7 +235,8 @@ class LoopWriter : public VectorWriter {
       if (!loop_.inputs[i].repeats || !which(loop_.inputs[i])) continue;
       mov(rdi, qword[rsp + pointers_[i].slot]);
       switch (loop_.inputs[i].dtype) {
-        case DType::f64: vbroadcastsd(ymm0, ptr[rdi]); break;
+        case DType::f64:
+        case DType::i64: vbroadcastsd(ymm0, ptr[rdi]); break;
         case DType::bf16:
           movzx(edi, word[rdi]);
           shl(edi, 16);
@@ -230,8 +270,9 @@ class LoopWriter : public VectorWriter {
   int take_register(std::size_t now) {
     int best = -1;
     std::size_t farthest = 0;
-    for (int r = 0; r < registers; ++r) {
+    for (int r = 0; r < registers - static_cast<int>(kept_.size()); ++r) {
       if (locked_[index(r)]) continue;
+      most_registers_ = std::max(most_registers_, r + 1);
       if (holder_[index(r)] < 0) return lock(r);
       const std::size_t next = next_use(index(holder_[index(r)]), now);
       if (best < 0 || next > farthest) {
@@ -250,6 +291,9 @@ class LoopWriter : public VectorWriter {
     holder_[index(best)] = -1;
     return lock(best);
   }
+  bool is_kept(std::size_t line) const {
+    return std::any_of(kept_.begin(), kept_.end(), [&](const Kept& k) { return k.line == line; });
+  }
   int lock(int r) {
     locked_[index(r)] = true;
     return r;
@@ -260,7 +304,7 @@ class LoopWriter : public VectorWriter {
   }
   /// Frees the register and the frame's place of a line that nothing reads any more.
   void release(int x, std::size_t now) {
-    if (x < 0 || next_use(index(x), now) != never) return;
+    if (x < 0 || next_use(index(x), now) != never || is_kept(index(x))) return;
     if (register_of_[index(x)] >= 0) {
       holder_[index(register_of_[index(x)])] = -1;
       locked_[index(register_of_[index(x)])] = false;
@@ -287,7 +331,8 @@ class LoopWriter : public VectorWriter {
     Reg64 base = rdi;
     if (pointer.reg >= 0) base = Reg64(pointer.reg);
     else mov(rdi, qword[rsp + pointer.slot]);
-    return ptr[base + rax * static_cast<int>(size_of(dtype)) + offset];
+    const auto bytes = static_cast<int>(size_of(dtype));
+    return ptr[base + rax * bytes + (offset + ahead_ * bytes)];
   }
 
   bool in_register(int x) const { return register_of_[index(x)] >= 0; }
@@ -316,6 +361,7 @@ class LoopWriter : public VectorWriter {
     holder_.fill(-1);
     register_of_.assign(lines_.size(), -1);
     spill_.assign(lines_.size(), -1);
+    for (const Kept& k : kept_) hold(k.reg, k.line);
     free_spills_.clear();
     const int frame_before = frame_;
     stored_.assign(loop_.outputs.size(), false);
@@ -445,7 +491,9 @@ class LoopWriter : public VectorWriter {
     }
   }
 
-  bool ends(int x, std::size_t now) const { return in_register(x) && next_use(index(x), now) == never; }
+  bool ends(int x, std::size_t now) const {
+    return in_register(x) && next_use(index(x), now) == never && !is_kept(index(x));
+  }
   /// Gives the register of an operand that ends here to the result.
   Ymm inherit(int x, std::size_t i) {
     const int r = lock(register_of_[index(x)]);
@@ -520,7 +568,8 @@ class LoopWriter : public VectorWriter {
         if (!whole) vmovaps(to, mask(elements_, 4));
         whole ? vmovups(to, at(p, dtype)) : vmaskmovps(to, to, at(p, dtype));
         return;
-      case DType::f64: {
+      case DType::f64:
+      case DType::i64: {
         const int half = half_of(i), count = doubles(half);
         if (count == 0) return vxorps(to, to, to);
         if (count < lanes / 2) vmovaps(to, mask(count, 8));
@@ -568,6 +617,7 @@ class LoopWriter : public VectorWriter {
     switch (output.dtype) {
       case DType::f32: return store_floats(reg(output.lines[0], now), p, now);
       case DType::f64:
+      case DType::i64:
         for (int half = 0; half < 2; ++half)
           if (doubles(half) > 0) store_doubles(reg(output.lines[index(half)], now), p, half, now);
         return;
@@ -607,15 +657,18 @@ class LoopWriter : public VectorWriter {
   }
 
   static constexpr int registers = 16;
+  static constexpr int unrolled = 2;
+  static constexpr std::size_t unrolled_lines = 32;
   const VectorLoop& loop_;
   std::span<const VectorLine> lines_;
   std::vector<std::vector<std::size_t>> uses_;  ///< of each line, the lines that read it
   std::size_t all_loaded_ = 0;                  ///< after this line no stream is read any more
   std::vector<Pointer> pointers_;               ///< of the inputs, then of the outputs
   std::vector<int> repeated_;
-  int frame_ = 0, most_frame_ = 0;
+  std::vector<Kept> kept_;
+  int frame_ = 0, most_frame_ = 0, most_registers_ = 0;
   // Of the body that is being written:
-  int elements_ = lanes;
+  int elements_ = lanes, ahead_ = 0;  ///< ahead of rax, in elements
   std::array<int, registers> holder_{};
   std::array<bool, registers> locked_{};
   std::vector<int> register_of_, spill_, free_spills_;
@@ -626,7 +679,8 @@ class LoopWriter : public VectorWriter {
 
 class WrittenLoop final : public LoopCode {
  public:
-  WrittenLoop(const VectorLoop& loop, std::size_t bytes) : writer_(loop, bytes) {}
+  WrittenLoop(const VectorLoop& loop, std::size_t bytes, int spare) : writer_(loop, bytes, spare) {}
+  int unused() const { return writer_.unused(); }
   LoopFunction function() const override { return writer_.entry(); }
 
  private:
@@ -641,7 +695,7 @@ bool has_generated_loops() {
     if (!cpu.has(Xbyak::util::Cpu::tAVX2) || !cpu.has(Xbyak::util::Cpu::tFMA)) return false;
     try {
       // A hardened kernel may refuse memory that is to be executed.
-      WrittenLoop(VectorLoop{.tape = {}, .inputs = {}, .outputs = {}, .remainders = {}}, 4096);
+      WrittenLoop(VectorLoop{.tape = {}, .inputs = {}, .outputs = {}, .remainders = {}}, 4096, 0);
       return true;
     } catch (const Xbyak::Error&) {
       return false;
@@ -652,10 +706,13 @@ bool has_generated_loops() {
 
 std::unique_ptr<LoopCode> generate(const VectorLoop& loop) {
   if (!has_generated_loops()) return nullptr;
-  const std::size_t bodies = 1 + std::min(loop.remainders.size(), vector_elements - 1);
+  const std::size_t bodies = 3 + std::min(loop.remainders.size(), vector_elements - 1);
   const std::size_t each = (loop.tape.lines().size() + 12 * (loop.inputs.size() + loop.outputs.size())) * 24;
   try {
-    return std::make_unique<WrittenLoop>(loop, 4096 + bodies * each + loop.tape.lines().size() * VectorWriter::vector_bytes);
+    const std::size_t bytes = 4096 + bodies * each + loop.tape.lines().size() * VectorWriter::vector_bytes;
+    auto plain = std::make_unique<WrittenLoop>(loop, bytes, 0);
+    const int spare = plain->unused();
+    return spare > 0 ? std::make_unique<WrittenLoop>(loop, bytes, spare) : std::move(plain);
   } catch (const Xbyak::Error&) {  // no memory that may be executed
     return nullptr;
   }

@@ -14,13 +14,13 @@ namespace thalweg {
 /// Rows of elements: how each operand and result goes on, and what is done to a vector of elements.
 struct VectorLoop {
   struct Input {
-    DType dtype = DType::f32;    ///< f32, f64, bf16 or bool
+    DType dtype = DType::f32;    ///< f32, f64, i64, bf16 or bool
     bool repeats = false;        ///< one element for a whole row
     std::ptrdiff_t row_step = 0; ///< bytes from a row to the next
   };
   struct Output {
     DType dtype = DType::f32;
-    std::array<int, 2> lines{-1, -1};  ///< what is stored; two halves for f64
+    std::array<int, 2> lines{-1, -1};  ///< what is stored; two halves for f64 and i64
     std::ptrdiff_t row_step = 0;
   };
   VectorTape tape;  ///< its streams are the inputs, in order

@@ -7,7 +7,17 @@
 
 namespace thalweg {
 
-int VectorTape::add(const VectorLine& line) {
+int VectorTape::add(const VectorLine& given) {
+  VectorLine line = given;
+  if (line.op == VectorOp::blend) {
+    // A choice against zero is one instruction on the bits.
+    const auto is_zero = [&](int x) {
+      const VectorLine& l = lines_[static_cast<std::size_t>(x)];
+      return l.op == VectorOp::constant && l.bits == 0;
+    };
+    if (is_zero(line.x[1])) line = {VectorOp::bit_andnot, line.lane, {line.x[0], line.x[2], -1}};
+    else if (is_zero(line.x[2])) line = {VectorOp::bit_and, line.lane, {line.x[0], line.x[1], -1}};
+  }
   const auto [it, fresh] = known_.emplace(Key{line.op, line.lane, line.x, line.bits}, static_cast<int>(lines_.size()));
   if (fresh) lines_.push_back(line);
   return it->second;

@@ -15,6 +15,8 @@
 #include <xbyak/xbyak.h>
 #include <xbyak/xbyak_util.h>
 #pragma GCC diagnostic pop
+// It takes counts and displacements as unsigned numbers; writers compute with int.
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 
 namespace thalweg {
 

@@ -81,6 +81,14 @@ TEST(Convolutions, AreExactWhereImagesShareTiles) {
   EXPECT_EQ(wrong_in({3, 40, 72, 16, 2, 3, 1, "valid"}), "");
 }
 
+TEST(Convolutions, AreExactWithFewChannelsAndWideWindows) {
+  for (const auto& [channels, filters] : {std::pair<Dim, Dim>{1, 6}, {6, 16}, {2, 31}, {20, 4}})
+    for (const Dim size : {12, 28})
+      for (const Dim stride : {1, 2})
+        for (const std::string_view padding : {"valid", "same"})
+          EXPECT_EQ(wrong_in({17, size, channels, filters, 5, stride, 1, padding}), "");
+}
+
 TEST(Convolutions, AreExactInGroups) {
   for (const Dim groups : {2, 4})
     for (const Dim channels : {4, 8, 32})

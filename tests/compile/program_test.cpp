@@ -443,6 +443,11 @@ TEST(Kernels, AClippedStepReadsTheGradientsOnceForTheirNormAndOnceForTheUpdate) 
   EXPECT_EQ(count_named(p, "own:sum("), 0U) << p.text();
   EXPECT_EQ(count_named(p, "mul,mul,mul,sub,add on 4 tensors"), 1U) << p.text();
   EXPECT_EQ(p.kernels(), 14U) << "the norm and the factor are two more: " << p.text();
+  // With a penalty the gradients that are clipped are stored, once, for the norm and for the update.
+  const Program penalized = compile(tiny({.penalty = l2(1e-3), .clip = by_global_norm(1.0)}), threads(1));
+  EXPECT_EQ(count_named(penalized, "own:sums(cast,square,sum on 4 tensors)") +
+                count_named(penalized, "own:sums(cast,square,sum on 2 tensors)"), 1U) << penalized.text();
+  EXPECT_EQ(count_named(penalized, "own:sum("), 0U) << penalized.text();
 }
 
 TEST(Kernels, AnUpdateMovesEachByteOnce) {

@@ -167,7 +167,11 @@ TEST_P(Floats, Pooling) {
   const Row rows[] = {{{1, 2, 2, 1}, 2, {}},
                       {{2, 7, 5, 3}, {3, 2}, {.strides = 2, .padding = "same"}},
                       {{3, 8, 8, 65}, 3, {.strides = 1, .pads = {1, 1, 2, 0}}},
-                      {{4, 16, 16, 32}, 2, {}}};
+                      {{4, 16, 16, 32}, 2, {}},
+                      {{3, 6, 9, 6}, 2, {}},  // windows of two by two have a way of their own
+                      {{2, 5, 24, 1}, 2, {}},
+                      {{2, 4, 6, 20}, 2, {}},
+                      {{1, 4, 4, 72}, 2, {}}};
   for (const Row& row : rows) {
     const Value x = a({GetParam(), row.x});
     const Value y = max_pool(x, row.window, row.options);
@@ -192,6 +196,13 @@ TEST_P(Floats, PoolingLetsNaNThroughAndTakesTheFirstOfEquals) {
   check(max_pool(x, 2), {data});
   check(max_pool_backward(x, a(t({1, 1, 2, 1})), 2), {data, {10, 20}});
   check(max_pool_pick(x, a(x.type()), 2), {data, {1, 2, 3, 4, 5, 6, 7, 8}});
+  // Many windows in a row, of every kind.
+  const Value wide = a(t({1, 2, 64, 3}));
+  Numbers many(2 * 64 * 3), slopes(32 * 3);
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = i % 11 == 4 ? nan : static_cast<double>(i * i % 3);
+  for (std::size_t i = 0; i < slopes.size(); ++i) slopes[i] = static_cast<double>(i + 1);
+  check(max_pool(wide, 2), {many});
+  check(max_pool_backward(wide, a(t({1, 1, 32, 3})), 2), {many, slopes});
 }
 
 TEST_P(Floats, Softmax) {
