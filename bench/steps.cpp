@@ -1,78 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
-// Time of one training step: forward, backward and update, on made-up samples.
+// Time of whole training steps: forward, backward and update. With --serve and its siblings, one workload for another
+// program to drive (bench/compare).
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
-#include "../tools/models.h"
-#include "thalweg/thalweg.h"
+#include <CLI/CLI.hpp>
+#include <iostream>
 
+#include "bound.h"
+#include "counters.h"
+#include "serve.h"
+#include "thalweg/graph/error.h"
+#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/compile/summary.h"
+#include "workloads.h"
+
+namespace thalweg::bench {
 namespace {
 
-using namespace thalweg;
-
-/// What is timed: the types of a batch, the net and its optimizer.
-struct Task {
-  TensorType x;
-  Dim classes;
-  Value (*net)(const Value& x);
-  Optimizer optimizer;
-};
-
-Graph training_graph(const Task& task) {
-  Graph g("step");
-  const Value x = input(g, "x", task.x);
-  const Value t = input(g, "label", i32(task.x.shape[0]));
-  const Value y = task.net(x);
-  const Value loss = mean(sparse_cross_entropy(y, t));
-  minimize(loss, task.optimizer);
-  g.output("loss", loss);
-  return g;
-}
-
-/// Numbers in [0, 1) and labels in turn: what they are does not change the work.
-void fill(Program& program, Dim classes) {
-  std::uint32_t state = 1;
-  for (float& value : program.input<float>("x")) {
-    state = state * 1664525U + 1013904223U;
-    value = static_cast<float>(state >> 8) * 0x1p-24F;
-  }
-  std::int32_t label = 0;
-  for (std::int32_t& value : program.input<std::int32_t>("label")) value = label++ % static_cast<std::int32_t>(classes);
-}
-
-void time_steps(benchmark::State& state, const Task& task) {
-  const Graph graph = training_graph(task);
-  Program program = compile(graph);
-  fill(program, task.classes);
-  for (int warm = 0; warm < 3; ++warm) program.run();
+void time_steps(benchmark::State& state, const Workload& workload) {
+  const int threads = static_cast<int>(state.range(0));
+  Program program = compiled(workload, {.threads = threads});
+  fill_inputs(program, workload);
+  program.run();
   for (auto _ : state) program.run();
-  const auto samples = static_cast<double>(task.x.shape[0]);
-  state.counters["kernels"] = static_cast<double>(program.kernels());
-  state.counters["planned_bytes"] = static_cast<double>(program.memory().total());
-  state.counters["samples/s"] = benchmark::Counter(samples, benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["FLOP/s"] = benchmark::Counter(flops(graph), benchmark::Counter::kIsIterationInvariantRate);
+  report(state, program);
+  report(state, {flops(program.graph()), compulsory_bytes(program.graph())}, threads);
 }
 
-void digits_cnn(benchmark::State& state) {
-  time_steps(state, {f32(32, 8, 8, 1), 10, [](const Value& x) { return tool::convolutional_net(x, 10); }, Adam{}});
-}
-void iris_mlp(benchmark::State& state) {
-  const auto net = [](const Value& x) { return dense(dense(x, 16, {.activation = relu}), 3); };
-  time_steps(state, {f32(15, 4), 3, net, Sgd{.rate = 0.1, .momentum = 0.9}});
-}
-void mnist_mlp(benchmark::State& state) {
-  time_steps(state, {f32(64, 784), 10, [](const Value& x) { return tool::dense_net(x, 10, 512, 0); }, Adam{}});
-}
-void compile_digits_cnn(benchmark::State& state) {
-  const Graph graph = training_graph(
-      {f32(32, 8, 8, 1), 10, [](const Value& x) { return tool::convolutional_net(x, 10); }, Adam{}});
-  for (auto _ : state) benchmark::DoNotOptimize(compile(graph).kernels());
+int run_suite(int argc, char** argv) {
+  for (const Workload& workload : workloads()) {
+    auto* row = benchmark::RegisterBenchmark(std::string(workload.name).c_str(), [&workload](benchmark::State& state) {
+      time_steps(state, workload);
+    });
+    row->ArgName("threads")->Unit(benchmark::kMicrosecond)->UseRealTime();
+    for (int threads = 1; threads <= hardware_threads(); threads *= 2) row->Arg(threads);
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  describe_machine();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
 }
 
-BENCHMARK(iris_mlp)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(mnist_mlp)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(digits_cnn)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(compile_digits_cnn)->Unit(benchmark::kMillisecond)->UseRealTime();
+int run(int argc, char** argv) {
+  CLI::App app("Times whole training steps; without one of these, as Google Benchmark (--benchmark_help).", "steps");
+  std::string serve_name, once, losses, exported, bound, folder;
+  bool judged = false;
+  ServeOptions options;
+  auto* mode = app.add_option_group("one workload");
+  mode->add_option("--serve", serve_name, "run as many steps as each line read says, and print their times");
+  mode->add_option("--once", once, "run one step");
+  mode->add_option("--losses", losses, "print the losses of the first 20 steps");
+  mode->add_option("--export", exported, "write first weights, inputs and reference losses into --folder");
+  mode->add_option("--bound", bound, "print each kernel's least time, and the step's time against their sum");
+  mode->add_flag("--judge", judged, "compare the losses on standard input with those in --folder");
+  mode->require_option(0, 1);
+  app.add_option("--threads", options.threads, "logical threads")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--precision", options.precision, "f32 or bf16")->capture_default_str();
+  app.add_option("--folder", folder, "of --export and --judge");
+  app.allow_extras();
+  try {
+    app.parse(argc, argv);
+    if ((judged || !exported.empty()) && folder.empty()) throw CLI::RequiredError("--folder");
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::cerr << "steps: " << error.what() << " (see steps --help)\n";
+    return 2;
+  }
+  if (serve_name.empty() && once.empty() && losses.empty() && exported.empty() && bound.empty() && !judged)
+    return run_suite(argc, argv);
+  if (!app.remaining().empty()) {
+    std::cerr << "steps: unknown option '" << app.remaining().front() << "' (see steps --help)\n";
+    return 2;
+  }
+  if (!serve_name.empty()) serve(workload(serve_name), options, std::cin, std::cout);
+  if (!once.empty()) run_once(workload(once), options, std::cout);
+  if (!losses.empty()) print_losses(workload(losses), options, std::cout);
+  if (!exported.empty()) export_start(workload(exported), folder);
+  if (!bound.empty()) print_bound(workload(bound), options, std::cout);
+  return judged && !judge(folder, options.precision, std::cin, std::cout) ? 1 : 0;
+}
 
 }  // namespace
+}  // namespace thalweg::bench
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  try {
+    return thalweg::bench::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "steps: " << error.what() << '\n';
+    return 3;
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "counters.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <string>
+
+#include "allocations.h"
+#include "roofline.h"
+#include "thalweg/graph/opdef.h"
+#include "thalweg/lib/base/threads.h"
+
+namespace thalweg::bench {
+namespace {
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+}  // namespace
+
+void report(benchmark::State& state, const Cost& cost, int threads) {
+  using benchmark::Counter;
+  constexpr auto rate = Counter::kIsIterationInvariantRate;
+  if (cost.operations > 0) state.counters["GFLOP/s"] = Counter(cost.operations / 1e9, rate);
+  if (cost.bytes > 0) state.counters["GB/s"] = Counter(static_cast<double>(cost.bytes) / 1e9, rate);
+  state.counters["%roofline"] = Counter(100 * roofline(threads).bound(cost.operations, cost.bytes), rate);
+}
+
+void report(benchmark::State& state, Program& program) {
+  state.counters["kernels"] = static_cast<double>(program.kernels());
+  state.counters["reorders"] = static_cast<double>(program.reorders());
+  state.counters["planned"] = benchmark::Counter(static_cast<double>(program.memory().total()),
+                                                 benchmark::Counter::kDefaults, benchmark::Counter::kIs1024);
+  if (const auto count = allocations_of([&] { program.run(); })) state.counters["allocs"] = static_cast<double>(*count);
+}
+
+std::size_t compulsory_bytes(const Graph& graph) {
+  std::size_t bytes = 0;
+  for (const NodeId id : graph.inputs()) bytes += graph.node(id).types[0].bytes();
+  for (const NodeId id : graph.variables()) bytes += graph.node(id).types[0].bytes();
+  for (const Graph::Output& output : graph.outputs()) bytes += graph.type(output.value).bytes();
+  for (const Graph::Update& update : graph.updates()) bytes += graph.type(update.variable).bytes();
+  return bytes;
+}
+
+void describe_machine() {
+  benchmark::AddCustomContext("processor", processor());
+  benchmark::AddCustomContext("thalweg", THALWEG_VERSION);
+  for (int threads = 1; threads <= hardware_threads(); threads *= 2) {
+    const Roofline& r = roofline(threads);
+    std::string text = fmt::format("{:.1f} GFLOP/s ({})", r.flops / 1e9, r.instructions);
+    for (const auto& [bytes, rate] : r.in_place)
+      text += fmt::format(", {} KiB {:.1f} GB/s", bytes / 1024, rate / 1e9);
+    benchmark::AddCustomContext(fmt::format("limits, {} thread{}", threads, threads > 1 ? "s" : ""), text);
+  }
+}
+
+}  // namespace thalweg::bench
