@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 
+#include "thalweg/graph/fail.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/conv_code.h"

@@ -99,11 +99,13 @@ class Grouping {
       if (!later) continue;
       const std::vector<NodeId> chain = what_goes_with(id);
       if (chain.empty() || group_size_[*later] + chain.size() > max_group) continue;
+      // Not the leader's stage: the leader may itself have been moved away.
+      const std::size_t stage = stage_[uses_.readers(id).front()];
       for (const NodeId moved : chain) {
         --group_size_[group_[moved]];
         ++group_size_[*later];
         group_[moved] = *later;
-        stage_[moved] = stage_[*later];
+        stage_[moved] = stage;
       }
     }
   }

@@ -3,6 +3,7 @@
 #include <queue>
 #include <set>
 
+#include "thalweg/graph/fail.h"
 #include "thalweg/lib/compile/planning.h"
 
 namespace thalweg {
@@ -124,6 +125,16 @@ class Ordering {
     }
   }
 
+  [[noreturn]] void circle(const std::vector<std::set<std::size_t>>& before,
+                           const std::vector<std::size_t>& waits) const {
+    std::string text;
+    for (std::size_t w = 0; w < waits.size(); ++w)
+      if (waits[w] > 0)
+        text += fmt::format("\n    {} (stage {}) waits for {}, makes {}", w, plan_.works[w].stage,
+                            fmt::join(before[w], ", "), describe(graph_.value(plan_.works[w].out.front())));
+    throw InternalError("the kernels of a program wait for each other in a circle" + text);
+  }
+
   std::vector<std::size_t> sorted(const std::vector<std::set<std::size_t>>& before,
                                   const std::vector<std::vector<std::size_t>>& followers) const {
     const auto key = [&](std::size_t w) {
@@ -141,7 +152,7 @@ class Ordering {
       for (const std::size_t f : followers[w])
         if (--waits[f] == 0) ready.push(key(f));
     }
-    if (order.size() != before.size()) throw InternalError("the kernels of a program wait for each other in a circle");
+    if (order.size() != before.size()) circle(before, waits);
     return order;
   }
 

@@ -79,7 +79,7 @@ const std::vector<Row> rows = {
     {"ChoiceUnknown", in_graph("  @v = variable {init=he_norm} : f32[3]"),
      "net.txt:4:8: variable 'v': attribute init is 'he_norm', must be one of zeros|ones|constant|values|"
      "random_uniform|random_normal|truncated_normal|glorot_uniform|glorot_normal|he_uniform|he_normal|"
-     "lecun_uniform|lecun_normal"},
+     "lecun_uniform|lecun_normal|variance_scaling|orthogonal|identity"},
     {"IntegerTooLarge", in_graph("  %0 = sum %image {axes=[9223372036854775808]} : f32[3]"),
      "net.txt:4:26: a whole number is out of range: '9223372036854775808'"},
     {"IntegerWithFraction", in_graph("  %0 = sum %image {axes=[0.5]} : f32[3]"),
@@ -175,7 +175,7 @@ const std::vector<Row> rows = {
      "net.txt:4:8: variable 'v': attribute init is "
      "'\\x1b[31mxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...', must be one of zeros|ones|"
      "constant|values|random_uniform|random_normal|truncated_normal|glorot_uniform|glorot_normal|he_uniform|"
-     "he_normal|lecun_uniform|lecun_normal"},
+     "he_normal|lecun_uniform|lecun_normal|variance_scaling|orthogonal|identity"},
     {"ControlCharacterInAQuote", in_graph("  @v = variable {init=\"\x1b\"} : f32[3]"),
      "net.txt:4:24: '\\x1b' must be written as an escape in a quoted text"},
     {"LongWord", in_graph("  %0 = " + std::string(1000, 'x') + " %image : f32[4,3]"),

@@ -131,7 +131,7 @@ TEST(EarlyStopping, NanIsNeverBetter) {
   struct Fake final : TrainingRun {
     Graph g = mlp(4);
     Variables v;
-    History h{.columns = {"epoch", "loss", "val_loss"}, .rows = {}, .variables = {}};
+    History h{.columns = {"epoch", "loss", "val_loss"}, .rows = {}, .variables = {}, .warnings = {}};
     std::vector<std::string> none;
     bool stopped = false;
     const Graph& graph() const override { return g; }

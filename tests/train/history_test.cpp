@@ -30,7 +30,7 @@ TEST(History, ReadsByName) {
   EXPECT_EQ(history.last("accuracy"), 0.75);
   EXPECT_EQ(history.epochs(), 2u);
   EXPECT_CONTAINS(run_error_of([&] { history["val_los"]; }), "did you mean val_loss");
-  EXPECT_CONTAINS(run_error_of([&] { History{.columns = {"loss"}, .rows = {}, .variables = {}}.last("loss"); }),
+  EXPECT_CONTAINS(run_error_of([&] { History{.columns = {"loss"}, .rows = {}, .variables = {}, .warnings = {}}.last("loss"); }),
                   "no epoch yet");
 }
 
