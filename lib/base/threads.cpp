@@ -167,7 +167,8 @@ void put_back(FloatingPointState before) {
 
 }  // namespace
 
-FloatingPointScope::FloatingPointScope(int threads) : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most)) {
+FloatingPointScope::FloatingPointScope(int threads)
+    : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most)) {
   if (threads_ == 1) {
     saved_[0] = enter_default();
     return;

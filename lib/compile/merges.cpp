@@ -102,7 +102,8 @@ class Merging {
       if (w == Writers::none || graph_.type(work.out[0]).elements() != 1) continue;
       Work& group = plan_.works[w];
       const auto at = std::find(group.out.begin(), group.out.end(), summed);
-      if (!group.pointwise || at == group.out.end() || readers[index_(summed)] != 1 || uses_.kept(summed.node)) continue;
+      const bool only_here = readers[index_(summed)] == 1 && !uses_.kept(summed.node);
+      if (!group.pointwise || at == group.out.end() || !only_here) continue;
       const auto output = static_cast<std::size_t>(at - group.out.begin());
       Work summing = part_of(group, {output}, true);
       if (!sums_in_one_pass(summing.groups[0])) continue;
@@ -154,8 +155,8 @@ class Merging {
       for (int& operand : step.operands) {
         const auto i = static_cast<std::size_t>(operand < 0 ? -1 - operand : operand);
         if (operand < 0) operand = reads(work.in[i], group.inputs[i]);
-        else if (stored[i] >= 0) operand = reads(work.out[static_cast<std::size_t>(stored[i])], {group.steps[i].dtype, group.space});
-        else operand = step_at[i];
+        else if (stored[i] < 0) operand = step_at[i];
+        else operand = reads(work.out[static_cast<std::size_t>(stored[i])], {group.steps[i].dtype, group.space});
       }
       step_at[s] = static_cast<int>(to.steps.size());
       to.steps.push_back(std::move(step));
@@ -195,33 +196,44 @@ class Merging {
     return fmt::format("stage {}{}", plan_.works[w].stage, shown);
   }
 
-  bool reads_any(const Work& work, const std::set<NodeId>& variables) const {
-    return std::any_of(work.in.begin(), work.in.end(), [&](ValueId v) { return variables.contains(root(v).node); });
+  /// Works that become one, with the variables that they read and update.
+  struct Set {
+    std::vector<std::size_t> works;
+    std::set<NodeId> reads, writes;
+  };
+  std::set<NodeId> variables_read(const Work& work) const {
+    std::set<NodeId> variables;
+    for (const ValueId v : work.in)
+      if (is(graph_.node(root(v).node), "variable")) variables.insert(root(v).node);
+    return variables;
   }
-  /// Whether one work reads a variable that the other updates: the update would be seen too early.
-  bool disturbs(std::size_t a, std::size_t b) const {
-    return reads_any(plan_.works[a], written_[b]) || reads_any(plan_.works[b], written_[a]);
+  static bool meet(const std::set<NodeId>& a, const std::set<NodeId>& b) {
+    return std::any_of(a.begin(), a.end(), [&](NodeId id) { return b.contains(id); });
   }
 
-  /// The works that take further ones, by class: each new work goes to the first that it does not disturb.
+  /// Joins works of one class. One that reads a variable which another one updates does not join it: the update would
+  /// be seen too early.
   template <class Key, class Fits, class Join>
   void gather(Key key, Fits fits, Join join) {
-    std::map<std::string, std::vector<std::vector<std::size_t>>> found;
+    std::map<std::string, std::vector<Set>> found;
     for (std::size_t w = 0; w < plan_.works.size(); ++w) {
       if (plan_.works[w].groups.empty()) continue;
       const std::string name = key(w);
       if (name.empty()) continue;
-      auto& sets = found[name];
-      const auto it = std::find_if(sets.begin(), sets.end(), [&](const std::vector<std::size_t>& set) {
-        return fits(set, w) && std::none_of(set.begin(), set.end(), [&](std::size_t other) { return disturbs(w, other); });
+      const std::set<NodeId> reads = variables_read(plan_.works[w]), &writes = written_[w];
+      std::vector<Set>& sets = found[name];
+      auto it = std::find_if(sets.begin(), sets.end(), [&](const Set& set) {
+        return fits(set.works, w) && !meet(reads, set.writes) && !meet(writes, set.reads);
       });
-      if (it == sets.end()) sets.push_back({w});
-      else it->push_back(w);
+      if (it == sets.end()) it = sets.insert(sets.end(), Set{});
+      it->works.push_back(w);
+      it->reads.insert(reads.begin(), reads.end());
+      it->writes.insert(writes.begin(), writes.end());
     }
     for (auto& [name, sets] : found)
-      for (const auto& set : sets)
-        for (std::size_t i = 1; i < set.size(); ++i) {
-          Work &to = plan_.works[set[0]], &from = plan_.works[set[i]];
+      for (const Set& set : sets)
+        for (std::size_t i = 1; i < set.works.size(); ++i) {
+          Work &to = plan_.works[set.works[0]], &from = plan_.works[set.works[i]];
           join(to, from);
           to.members.insert(to.members.end(), from.members.begin(), from.members.end());
           std::sort(to.members.begin(), to.members.end());

@@ -64,8 +64,8 @@ template <class Lay>
 class SlideKernel final : public Kernel {
  public:
   SlideKernel(std::string name, const Window& window, const ProductEnd& end, int threads, Lay lay)
-      : name_(std::move(name)), w_(window), end_(end), threads_(threads), lay_(lay), writer_(forward_shape(window, end)),
-        function_(writer_.entry()) {}
+      : name_(std::move(name)), w_(window), end_(end), threads_(threads), lay_(lay),
+        writer_(forward_shape(window, end)), function_(writer_.entry()) {}
   std::string name() const override { return name_; }
   std::size_t scratch_bytes() const override {
     return weights_bytes() + w_.from.bytes() * static_cast<std::size_t>(parts_of(threads_, w_.samples, grain()));
@@ -76,7 +76,8 @@ class SlideKernel final : public Kernel {
     for (std::size_t tap = 0; tap < w_.taps(); ++tap) lay_(input<float>(in, 1), tap, weights + tap * w_.weight_row());
     const float* bias = end_.bias ? input<float>(in, 2) : nullptr;
     parallel_for(threads_, w_.samples, grain(), [&](std::size_t begin, std::size_t end, std::size_t worker) {
-      auto* room = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + weights_bytes() + worker * w_.from.bytes());
+      auto* room =
+          reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + weights_bytes() + worker * w_.from.bytes());
       for (std::size_t sample = begin; sample < end; ++sample) {
         const float* x = w_.from.around(input<float>(in, 0) + sample * w_.from.sample(), room);
         float* y = output<float>(out) + sample * w_.result();
@@ -156,13 +157,12 @@ class WeightsKernel final : public Kernel {
 
 /// x [samples, rows, columns, channels] under the window of a convolution.
 Window window_of(const ConvGeometry& g, const Shape& x, const Shape& w) {
-  Window window{.from = {.rows = count(x[1]), .columns = count(x[2]), .channels = count(x[3]), .above = count(g.pad_low[0]),
-                         .left = count(g.pad_low[1]), .all_rows = count(x[1] + g.pad_low[0] + g.pad_high[0]),
-                         .all_columns = count(x[2] + g.pad_low[1] + g.pad_high[1])},
-                .rows = count(g.size[0]), .columns = count(g.size[1]), .row_stride = count(g.stride[0]),
-                .column_stride = count(g.stride[1]), .out_rows = count(g.out[0]), .out_columns = count(g.out[1]),
-                .outputs = count(w[3]), .samples = count(x[0])};
-  return window;
+  const Border from{.rows = count(x[1]), .columns = count(x[2]), .channels = count(x[3]), .above = count(g.pad_low[0]),
+                    .left = count(g.pad_low[1]), .all_rows = count(x[1] + g.pad_low[0] + g.pad_high[0]),
+                    .all_columns = count(x[2] + g.pad_low[1] + g.pad_high[1])};
+  return {.from = from, .rows = count(g.size[0]), .columns = count(g.size[1]), .row_stride = count(g.stride[0]),
+          .column_stride = count(g.stride[1]), .out_rows = count(g.out[0]), .out_columns = count(g.out[1]),
+          .outputs = count(w[3]), .samples = count(x[0])};
 }
 
 /// Rows of the gradient of the weights: each has code of its own.
@@ -170,8 +170,9 @@ constexpr std::size_t most_taps = 256;
 
 bool is_small(const Window& w) {
   constexpr std::size_t most_channels = 8, most_outputs = 32, most_pixels = 1 << 14;
-  return std::min(w.from.channels, w.outputs) <= most_channels && std::max(w.from.channels, w.outputs) <= most_outputs &&
-         w.rows * w.columns * std::min(w.from.channels, w.outputs) <= most_taps && w.rows * w.columns > 1 &&
+  const auto [few, many] = std::minmax(w.from.channels, w.outputs);
+  return few <= most_channels && many <= most_outputs && w.rows * w.columns * few <= most_taps &&
+         w.rows * w.columns > 1 &&
          w.from.all_rows * w.from.all_columns <= most_pixels && w.result() > 0 && w.samples > 0;
 }
 
@@ -203,7 +204,9 @@ std::unique_ptr<Kernel> written(const KernelRequest& request, const ProductEnd& 
                    std::copy_n(weights + tap * outputs, outputs, to);
                  });
   }
-  const auto reaches = [&](std::size_t axis) { return g.pad_low[axis] < g.size[axis] && g.pad_high[axis] < g.size[axis]; };
+  const auto reaches = [&](std::size_t axis) {
+    return g.pad_low[axis] < g.size[axis] && g.pad_high[axis] < g.size[axis];
+  };
   if (g.stride != std::array<Dim, 2>{1, 1} || !reaches(0) || !reaches(1)) return nullptr;
   const std::size_t taps = count(g.size[0] * g.size[1]);
   return slide("own:conv2d_backward_data", turned(g, x, w), {}, request.threads,

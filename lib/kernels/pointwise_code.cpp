@@ -196,6 +196,7 @@ class Recorder {
       single.low = put(VectorOp::bit_and, VectorLane::f32, {x.low, tape_.constant(1.0f), -1});
     } else if (from_f64) {
       if (out == DType::f64) return x;
+      if (out == DType::bf16) return {};  // by way of f32 it would be rounded twice
       single = {DType::f32, put(VectorOp::narrow, VectorLane::f32, {x.low, x.high, -1})};
     }
     if (out == DType::bf16) return Cell{out, rounded(single.low)};

@@ -182,7 +182,8 @@ std::unique_ptr<Kernel> reduce_single(std::string_view name, const Walk& w, doub
     return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
       *output<T>(out) = How::result(How::join(How::start, How::of_row(input<T>(in, 0), length)), scale);
     });
-  return kernel_of(name, width * sizeof(typename How::Total), [=](const void* const* in, void* const* out, void* scratch) {
+  const std::size_t bytes = width * sizeof(typename How::Total);
+  return kernel_of(name, bytes, [=](const void* const* in, void* const* out, void* scratch) {
     auto* total = static_cast<typename How::Total*>(scratch);
     How::of_rows(input<T>(in, 0), rows, step, total, width);
     for (std::size_t i = 0; i < width; ++i) output<T>(out)[i] = How::result(total[i], scale);

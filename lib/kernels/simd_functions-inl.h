@@ -30,7 +30,8 @@ THALWEG_FUNCTION(Silu, silu(d, x))
 THALWEG_FUNCTION(Softplus, softplus(d, x))
 // Written so that NaN comes through.
 THALWEG_FUNCTION(Relu, hn::IfThenElse(hn::Le(x, hn::Zero(d)), hn::Zero(d), x))
-THALWEG_FUNCTION(Sign, hn::IfThenElse(hn::Or(hn::Eq(x, hn::Zero(d)), hn::IsNaN(x)), x, hn::CopySign(hn::Set(d, 1.0f), x)))
+THALWEG_FUNCTION(Sign, hn::IfThenElse(hn::Or(hn::Eq(x, hn::Zero(d)), hn::IsNaN(x)), x,
+                                      hn::CopySign(hn::Set(d, 1.0f), x)))
 #undef THALWEG_FUNCTION
 
 struct LeakyRelu {

@@ -47,8 +47,9 @@ struct VectorLine {
 class VectorTape {
  public:
   int add(const VectorLine& line);
-  int constant(float x) { return add({VectorOp::constant, VectorLane::f32, {-1, -1, -1}, std::bit_cast<std::uint32_t>(x)}); }
-  int constant(double x) { return add({VectorOp::constant, VectorLane::f64, {-1, -1, -1}, std::bit_cast<std::uint64_t>(x)}); }
+  int constant(float x) { return constant(VectorLane::f32, std::bit_cast<std::uint32_t>(x)); }
+  int constant(double x) { return constant(VectorLane::f64, std::bit_cast<std::uint64_t>(x)); }
+  int constant(VectorLane lane, std::uint64_t bits) { return add({VectorOp::constant, lane, {-1, -1, -1}, bits}); }
   std::span<const VectorLine> lines() const { return lines_; }
 
  private:
