@@ -8,8 +8,10 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <new>
 
 #include "thalweg/graph/fail.h"
+#include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/conv_code.h"

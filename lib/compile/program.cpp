@@ -19,6 +19,7 @@
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/plan.h"
 #include "thalweg/lib/compile/precision.h"
+#include "thalweg/lib/compile/recompute.h"
 #include "thalweg/lib/compile/summary.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/lib/onednn/lower.h"
@@ -222,12 +223,49 @@ struct Program::Assembly {
 
 namespace {
 
-/// What is known before any of it is taken.
-void check_memory(const Placement& placement, const Graph& graph) {
+/// MemoryReport::total() before any of it is taken.
+std::size_t planned_bytes(const Placement& placement, const Graph& graph) {
   std::size_t bytes = placement.arena + placement.constants;
   for (NodeId id = 0; id < graph.size(); ++id)
     if (const Node& node = graph.node(id); node.op->name == "variable" || node.op->name == "input")
       bytes += node.types[0].bytes();
+  return bytes;
+}
+
+/// A graph with its kernels and their places.
+struct Planned {
+  Graph graph;
+  ValueIndex index;
+  Plan plan;
+  Placement placement;
+  std::size_t bytes;
+};
+
+Planned planned(Graph graph, const CompileOptions& options, int threads) {
+  ValueIndex index(graph);
+  Plan plan = plan_kernels(graph, index, options, threads);
+  Placement placement = place(graph, index, plan, options);
+  const std::size_t bytes = planned_bytes(placement, graph);
+  return {std::move(graph), std::move(index), std::move(plan), std::move(placement), bytes};
+}
+
+/// The plan that computes least among those within the budget.
+Planned planned_within(Graph graph, const CompileOptions& options, int threads) {
+  Planned plain = planned(graph, options, threads);
+  if (options.memory_budget == 0 || plain.bytes <= options.memory_budget) return plain;
+  std::size_t smallest = plain.bytes;
+  for (Recomputed& choice : recompute_choices(graph)) {
+    Planned other = planned(std::move(choice.graph), options, threads);
+    if (other.bytes <= options.memory_budget) return other;
+    smallest = std::min(smallest, other.bytes);
+  }
+  run_error("graph '{}' needs {} bytes, and {} when it recomputes what it can: more than the memory_budget of {}; a "
+            "smaller batch needs less", graph.name(), plain.bytes, smallest, options.memory_budget);
+}
+
+/// What is known before any of it is taken.
+void check_memory(const Placement& placement, const Graph& graph) {
+  const std::size_t bytes = planned_bytes(placement, graph);
   const std::size_t available = available_memory();
   if (bytes <= available) return;
   std::vector<std::pair<std::size_t, ValueId>> largest;
@@ -254,9 +292,8 @@ Program compile(const Graph& source, const CompileOptions& options) {
   const FloatingPointScope floating_point(p.threads);
   const LogicalThreads logical(p.threads);
 
-  const ValueIndex index(p.graph);
-  Plan plan = plan_kernels(p.graph, index, options, p.threads);
-  const Placement placement = place(p.graph, index, plan, options);
+  auto [graph, index, plan, placement, bytes] = planned_within(p.graph, options, p.threads);
+  p.graph = graph;
   check_placement(p.graph, index, plan, placement);
   check_memory(placement, p.graph);
   Program::Assembly assembly{p, index, plan, placement, {}, {}};

@@ -38,6 +38,9 @@ class THALWEG_API Variables {
   std::shared_ptr<State> state_;
 };
 
+/// `64_MiB` is 67,108,864.
+constexpr std::size_t operator""_MiB(unsigned long long n) { return static_cast<std::size_t>(n) << 20; }
+
 /// What matrix products and convolutions are computed in.
 enum class Precision {
   f32,
@@ -64,6 +67,10 @@ struct CompileOptions {
   /// fastest. Which one that is, and so a result's last bits, may differ from one process to the next.
   bool tune = false;
   Precision precision = Precision::f32;
+  /// The most bytes that MemoryReport::total() may come to; 0 for no bound. Where more would be needed, the backward
+  /// part computes forward values again instead of keeping them: the results are the same to the last bit. compile()
+  /// throws RunError, naming the smallest budget that it could keep, if none of its ways is small enough.
+  std::size_t memory_budget = 0;
   /// The store to read and write; by default a new one, filled by the initializers.
   Variables variables = {};
 };
