@@ -593,8 +593,8 @@ def svg(results):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 30}" height="{height}" '
            'font-family="sans-serif" font-size="12">', '<rect width="100%" height="100%" fill="white"/>']
     for i, name in enumerate(names):
-        at = 20 + 165 * (i % 5)
-        y = 20 + 18 * (i // 5)
+        at = 20 + 200 * (i % 4)
+        y = 20 + 18 * (i // 4)
         out.append(f'<circle cx="{at}" cy="{y}" r="5" fill="{COLOURS[i % 6]}"/>'
                    f'<text x="{at + 10}" y="{y + 4}">{html.escape(title_of(results, name))}</text>')
     bottom = top + step * len(rows)

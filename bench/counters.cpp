@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <string>
 
@@ -23,20 +25,25 @@ std::string processor() {
 
 }  // namespace
 
-void report(benchmark::State& state, const Cost& cost, int threads) {
-  using benchmark::Counter;
-  constexpr auto rate = Counter::kIsIterationInvariantRate;
-  if (cost.operations > 0) state.counters["GFLOP/s"] = Counter(cost.operations / 1e9, rate);
-  if (cost.bytes > 0) state.counters["GB/s"] = Counter(static_cast<double>(cost.bytes) / 1e9, rate);
-  state.counters["%roofline"] = Counter(100 * roofline(threads).bound(cost.operations, cost.bytes), rate);
-}
-
-void report(benchmark::State& state, Program& program) {
+double time_program(benchmark::State& state, Program& program, const Cost& cost) {
+  const Roofline& limits = roofline(program.logical_threads());
+  program.run();
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  for (auto _ : state) program.run();
+  const std::chrono::duration<double> elapsed = Clock::now() - begin;
+  // Plain numbers: a rate of Google Benchmark's would be printed as so much per second.
+  const auto steps = std::max<benchmark::IterationCount>(1, state.iterations());
+  const double seconds = elapsed.count() / static_cast<double>(steps);
+  if (cost.operations > 0) state.counters["GFLOP/s"] = cost.operations / 1e9 / seconds;
+  if (cost.bytes > 0) state.counters["GB/s"] = static_cast<double>(cost.bytes) / 1e9 / seconds;
+  state.counters["%roofline"] = 100 * limits.bound(cost.operations, cost.bytes) / seconds;
   state.counters["kernels"] = static_cast<double>(program.kernels());
   state.counters["reorders"] = static_cast<double>(program.reorders());
   state.counters["planned"] = benchmark::Counter(static_cast<double>(program.memory().total()),
                                                  benchmark::Counter::kDefaults, benchmark::Counter::kIs1024);
   if (const auto count = allocations_of([&] { program.run(); })) state.counters["allocs"] = static_cast<double>(*count);
+  return seconds;
 }
 
 std::size_t compulsory_bytes(const Graph& graph) {

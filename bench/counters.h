@@ -16,11 +16,11 @@ struct Cost {
   std::size_t bytes = 0;  ///< that it must read and write at least
 };
 
-/// GFLOP/s, GB/s, and the percentage of the time that the machine's limits allow at that many threads (100 is the
-/// limit): of the peak or of the bandwidth, whichever takes longer for this work.
-void report(benchmark::State& state, const Cost& cost, int threads);
-/// kernels, reorders and planned bytes of a program, and the heap allocations of one of its steps.
-void report(benchmark::State& state, Program& program);
+/// Steps a program for every iteration, and reports GFLOP/s, GB/s, and how much of the time the machine's limits allow
+/// at the program's threads (`%roofline`, 100 is the limit: the peak or the bandwidth, whichever takes longer for this
+/// work); kernels, reorders and planned bytes of the program, and the heap allocations of one of its steps. Returns the
+/// seconds of a step.
+double time_program(benchmark::State& state, Program& program, const Cost& cost);
 
 /// Every byte of inputs, outputs and variables of a graph once, and of the updated variables twice.
 std::size_t compulsory_bytes(const Graph& graph);

@@ -19,10 +19,7 @@ void time_op(benchmark::State& state, const testing::OpCase& row) {
     const std::vector<Array<double>> arguments = testing::draw(row);
     for (std::size_t i = 0; i < arguments.size(); ++i)
       program.feed("a" + std::to_string(i), Tensor(row.args[i], arguments[i].data));
-    program.run();
-    for (auto _ : state) program.run();
-    report(state, program);
-    report(state, {flops(built.graph), compulsory_bytes(built.graph)}, 1);
+    time_program(state, program, {flops(built.graph), compulsory_bytes(built.graph)});
     if (program.kernels() > 0) state.SetLabel(program.implementations().front());
   } catch (const std::exception& error) {
     state.SkipWithError(error.what());

@@ -22,10 +22,7 @@ void time_steps(benchmark::State& state, const Workload& workload) {
   const int threads = static_cast<int>(state.range(0));
   Program program = compiled(workload, {.threads = threads});
   fill_inputs(program, workload);
-  program.run();
-  for (auto _ : state) program.run();
-  report(state, program);
-  report(state, {flops(program.graph()), compulsory_bytes(program.graph())}, threads);
+  time_program(state, program, {flops(program.graph()), compulsory_bytes(program.graph())});
 }
 
 int run_suite(int argc, char** argv) {
