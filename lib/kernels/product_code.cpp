@@ -11,7 +11,7 @@
 namespace thalweg {
 
 bool is_small_product(std::size_t m, std::size_t n, std::size_t k) {
-  // Measured: below this oneDNN's call costs more than its packing brings.
+  // Below this oneDNN's call is taken to cost more than its packing brings: an estimate, not yet measured.
   constexpr std::size_t most_work = 64 * 64 * 64, widest = 512;
   return m > 0 && n > 0 && k > 0 && n <= widest && k <= 4096 && m <= 4096 && m * n * k <= most_work;
 }

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "conv_norm.h"
 #include "zoo.h"
 
 #include <thalweg/thalweg.h>
 
 namespace thalweg::zoo {
 namespace {
-
-/// A 3x3 or 1x1 convolution and its batch norm; padded so that a stride of 1 keeps the size.
-Value conv_norm(const Value& x, Dim filters, Dim window, Dim stride) {
-  const Dim pad = window / 2;
-  const Value y = conv(x, filters, window,
-                       {.strides = stride, .pads = {pad, pad, pad, pad}, .init = he_normal(), .bias = false});
-  return batch_norm(y, {.convention = Convention::torch});
-}
 
 /// relu(x + two convolutions of x); x goes through a 1x1 convolution where they change its shape.
 Value block(const Value& x, Dim filters, Dim stride) {
