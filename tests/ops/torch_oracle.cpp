@@ -254,7 +254,7 @@ void convolutions(Numbers& random) {
     Config c("conv_transpose2d", random,
              {{"stride", pair(strides)}, {"dilation", pair(dilation)}, {"padding", pair(low)},
                  {"output_padding", pair(more)}, {"groups", groups}});
-    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 2, 4), size(random, 2, 4), in});
+    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 3, 5), size(random, 3, 5), in});
     const Value w = c.in("w", Shape{window.height, window.width, out / groups, in});
     c.emit(conv2d_transpose(x, w, {.strides = strides, .dilation = dilation,
                                    .pads = {low.height, low.height, low.width, low.width},

@@ -12,15 +12,15 @@ torch.set_num_threads(1)
 
 
 def first(x):  # channels last to channels first
-    return x.movedim(-1, 1)
+    return x.movedim(-1, 1).contiguous()
 
 
 def last(x):
     return x.movedim(1, -1)
 
 
-def weights(w):  # [kh,kw,I,O] to [O,I,kh,kw]
-    return w.movedim(-1, 0).movedim(-1, 1)
+def weights(w):  # [kh,kw,I,O] to [O,I,kh,kw], [k,I,O] to [O,I,k]
+    return w.movedim(-1, 0).movedim(-1, 1).contiguous()
 
 
 def mean_last(x):
@@ -81,7 +81,7 @@ KNOWN |= {
     "batch_norm": lambda i, o: last(F.batch_norm(first(i["x"]), None, None, i["gamma"], i["beta"], True, 0.1, o["eps"])),
     "conv2d": convolution("conv2d"),
     "depthwise": convolution("conv2d"),
-    "conv1d": lambda i, o: last(F.conv1d(first(i["x"]), i["w"].movedim(-1, 0).movedim(-1, 1), **o)),
+    "conv1d": lambda i, o: last(F.conv1d(first(i["x"]), weights(i["w"]), **o)),
     "conv_transpose2d": convolution("conv_transpose2d"),
     "max_pool2d": lambda i, o: last(F.max_pool2d(first(i["x"]), **o)),
     "avg_pool2d": lambda i, o: last(F.avg_pool2d(first(i["x"]), count_include_pad=True, **o)),
