@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <mutex>
@@ -20,7 +19,6 @@
 namespace thalweg {
 namespace {
 
-constexpr std::size_t longest_text = std::size_t{256} << 20;
 constexpr std::size_t longest_line = std::size_t{1} << 20;
 constexpr std::size_t longest_list = std::size_t{1} << 24;
 constexpr std::size_t most_files = 65'536;
@@ -599,20 +597,5 @@ class Builder {
 }  // namespace
 
 Graph parse(std::string_view text, std::string_view file) { return Builder(text, file).build(); }
-
-Graph read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) run_error("{}: the file cannot be opened", shown(path));
-  std::string text;
-  std::vector<char> block(std::size_t{1} << 16);
-  // One block beyond the limit is enough for parse() to refuse it.
-  while (file && text.size() <= longest_text) {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    text.append(block.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  if (file.bad()) run_error("{}: the file cannot be read", shown(path));
-  const auto slash = path.find_last_of('/');
-  return parse(text, slash == path.npos ? path : path.substr(slash + 1));
-}
 
 }  // namespace thalweg

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/graph/print.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <system_error>
 #include <vector>
 
 #include "thalweg/graph/fail.h"
@@ -103,35 +97,6 @@ void append(std::string& text, const std::string& cell, std::size_t width) {
   if (cell.size() < width) text.append(width - cell.size(), ' ');
 }
 
-[[noreturn]] void cannot_write(const std::string& path, int error) {
-  run_error("{}: the graph's text cannot be written: {}", shown(path), std::generic_category().message(error));
-}
-
-struct PartFile {
-  int descriptor;
-  std::string path;
-};
-/// A file beside `path` under a name that nobody has.
-PartFile make_part(const std::string& path) {
-  for (int number = 0;; ++number) {
-    std::string name = fmt::format("{}.{}-{}.part", path, ::getpid(), number);
-    const int descriptor = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0) return {descriptor, std::move(name)};
-    if (errno != EEXIST) cannot_write(path, errno);
-  }
-}
-
-/// Puts the text on the disk; 0, or the system's error.
-int write_out(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const auto written = ::write(descriptor, text.data(), text.size());
-    if (written < 0 && errno != EINTR) return errno;
-    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  // A pipe or a strange file system cannot flush, and says EINVAL.
-  return ::fsync(descriptor) != 0 && errno != EINVAL ? errno : 0;
-}
-
 }  // namespace
 
 std::string spelled(std::string_view text) {
@@ -189,18 +154,6 @@ std::string print(const Graph& graph) {
   for (const Graph::Update& update : graph.updates())
     text += fmt::format("  update {} <- {}\n", labels(update.variable), labels(update.next));
   return text + "}\n";
-}
-
-void write_text(const Graph& graph, const std::string& path) {
-  const std::string text = print(graph);
-  // Under another name first: a full disk or a kill leaves the old file whole.
-  const PartFile part = make_part(path);
-  int error = write_out(part.descriptor, text);
-  if (::close(part.descriptor) != 0 && error == 0) error = errno;
-  if (error == 0 && std::rename(part.path.c_str(), path.c_str()) != 0) error = errno;
-  if (error == 0) return;
-  static_cast<void>(std::remove(part.path.c_str()));
-  cannot_write(path, error);
 }
 
 }  // namespace thalweg

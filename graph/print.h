@@ -32,9 +32,6 @@ class THALWEG_API Labels {
   std::vector<std::size_t> first_;
 };
 
-/// Writes print(graph) to a file, completely or not at all; throws RunError.
-THALWEG_API void write_text(const Graph& graph, const std::string& path);
-
 /// A text attribute as the text form spells it: a plain word as it is, anything else quoted with escapes.
 THALWEG_API std::string spelled(std::string_view text);
 

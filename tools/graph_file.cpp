@@ -6,6 +6,7 @@
 
 #include "thalweg/graph/error.h"
 #include "thalweg/graph/parse.h"
+#include "thalweg/lib/io/graph_text.h"
 
 namespace thalweg::tool {
 namespace {

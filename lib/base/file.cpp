@@ -2,51 +2,40 @@
 #include "thalweg/lib/base/file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <new>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "thalweg/lib/base/bytes.h"
+#include "thalweg/lib/base/file_system.h"
 
 namespace thalweg {
 namespace {
 
 [[noreturn]] void file_error(const std::string& path, std::string_view doing, int error) {
-  run_error("{}: cannot {}: {} (errno {})", path, doing, std::generic_category().message(error), error);
+  run_error("{}: cannot {}: {} (errno {})", shown(path), doing, std::generic_category().message(error), error);
 }
 
-/// Owns a file descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  /// Closes now, to hear of an error that the system kept for this moment (quota, network disks).
-  int close() { return ::close(std::exchange(fd_, -1)); }
-
- private:
-  int fd_;
-};
+/// A call that a signal may cut short, until it is not.
+template <class F>
+auto uninterrupted(F call) {
+  for (;;)
+    if (const auto result = call(); result != -EINTR) return result;
+}
 
 /// Removes a file at the end of its life unless told to keep it.
 class Temporary {
  public:
   explicit Temporary(std::string path) : path_(std::move(path)) {}
   ~Temporary() {
-    if (!path_.empty()) ::unlink(path_.c_str());
+    if (!path_.empty()) file_system().remove(path_);
   }
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
@@ -63,45 +52,65 @@ std::string folder_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-void write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
+void write_all(int descriptor, std::span<const std::byte> bytes, const std::string& path) {
   constexpr std::size_t most = std::size_t{1} << 30;  // the system writes at most 2 GiB at once
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), std::min(bytes.size(), most));
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      file_error(path, "write", errno);
-    }
+    const ssize_t n = uninterrupted(
+        [&] { return file_system().write(descriptor, bytes.data(), std::min(bytes.size(), most)); });
+    // No call may write nothing and say nothing; waiting for better would be for ever.
+    if (n <= 0) file_error(path, "write", n == 0 ? EIO : static_cast<int>(-n));
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
 }
 
-void sync(int fd, const std::string& path, std::string_view doing) {
-  while (::fsync(fd) != 0) {
-    if (errno == EINTR) continue;
-    // Some file systems have nothing to flush and say so.
-    if (errno == EINVAL || errno == EROFS || errno == ENOTSUP) return;
-    file_error(path, doing, errno);
-  }
+void sync(int descriptor, const std::string& path, std::string_view doing) {
+  const int result = uninterrupted([&] { return file_system().sync(descriptor); });
+  // Some file systems have nothing to flush and say so.
+  if (result == 0 || result == -EINVAL || result == -EROFS || result == -ENOTSUP) return;
+  file_error(path, doing, -result);
 }
 
 /// A new file beside `path` that nobody else has.
-std::pair<int, std::string> make_beside(const std::string& path, mode_t mode) {
+std::pair<int, std::string> make_beside(const std::string& path, unsigned mode) {
   static std::atomic<unsigned> counter{0};
   for (int attempt = 0; attempt < 100; ++attempt) {
-    std::string name = fmt::format("{}.{}-{}.tmp", path, ::getpid(), counter.fetch_add(1));
-    const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd >= 0) return {fd, std::move(name)};
-    if (errno != EEXIST && errno != EINTR) file_error(name, "create", errno);
+    std::string name = fmt::format("{}.{}-{}{}", path, ::getpid(), counter.fetch_add(1), temporary_suffix);
+    const int descriptor = uninterrupted([&] {
+      return file_system().open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    });
+    if (descriptor >= 0) return {descriptor, std::move(name)};
+    if (descriptor != -EEXIST) file_error(name, "create", -descriptor);
   }
   file_error(path, "create a temporary file beside it", EEXIST);
 }
 
-/// A zlib inflater that reads gzip.
+void check_path(const std::string& path) {
+  if (path.empty()) throw RunError("a file needs a path");
+  if (path.find('\0') != std::string::npos) run_error("{}: a path holds no NUL byte", shown(path));
+}
+
+void check_is_empty(int descriptor, const std::string& path) {
+  std::byte one{};
+  const ssize_t n = uninterrupted([&] { return file_system().read(descriptor, &one, 1); });
+  if (n < 0) file_error(path, "read", static_cast<int>(-n));
+  if (n > 0) run_error("{}: holds more than the 0 bytes it is said to hold", shown(path));
+}
+
+std::vector<std::byte> memory_for(const std::string& path, std::uint64_t bytes) {
+  try {
+    return std::vector<std::byte>(static_cast<std::size_t>(bytes));
+  } catch (const std::bad_alloc&) {
+    run_error("{}: there is no memory for its {} bytes", shown(path), bytes);
+  }
+}
+
+constexpr int gzip_only = MAX_WBITS + 16;
+
+/// A zlib inflater; `window_bits` say of which format, as inflateInit2 has them.
 class Inflater {
  public:
-  Inflater() {
-    constexpr int gzip_only = 16;
-    if (inflateInit2(&stream_, MAX_WBITS + gzip_only) != Z_OK) throw RunError("zlib: no memory to inflate");
+  explicit Inflater(int window_bits) {
+    if (inflateInit2(&stream_, window_bits) != Z_OK) throw RunError("zlib: no memory to inflate");
   }
   ~Inflater() { inflateEnd(&stream_); }
   Inflater(const Inflater&) = delete;
@@ -114,24 +123,35 @@ class Inflater {
 
 }  // namespace
 
+Descriptor::Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+
+Descriptor::~Descriptor() {
+  if (number_ >= 0) file_system().close(number_);
+}
+
+int Descriptor::close() { return file_system().close(std::exchange(number_, -1)); }
+
 std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit) {
-  if (path.find('\0') != std::string::npos) run_error("{}: a path holds no NUL byte", shown(path));
+  check_path(path);
   // O_NONBLOCK: opening a pipe that nobody writes would wait for ever.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (file.get() < 0) file_error(path, "open", errno);
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) file_error(path, "look at it", errno);
-  if (S_ISDIR(status.st_mode)) run_error("{}: is a directory, and a file was expected", path);
-  if (!S_ISREG(status.st_mode)) run_error("{}: is not a regular file", path);
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > limit) run_error("{}: {} bytes are more than the limit of {}", path, size, limit);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
+  const Descriptor file(uninterrupted(
+      [&] { return file_system().open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
+  if (file.get() < 0) file_error(path, "open", -file.get());
+  FileStatus status;
+  if (const int result = file_system().status(file.get(), status); result < 0) file_error(path, "look at it", -result);
+  if (status.kind == FileStatus::Kind::folder) run_error("{}: is a directory, and a file was expected", shown(path));
+  if (status.kind != FileStatus::Kind::regular) run_error("{}: is not a regular file", shown(path));
+  if (status.size > limit) run_error("{}: {} bytes are more than the limit of {}", shown(path), status.size, limit);
+  // Files that the kernel makes up say that they are empty, and are not.
+  if (status.size == 0) check_is_empty(file.get(), path);
+  std::vector<std::byte> bytes = memory_for(path, status.size);
   std::size_t filled = 0;
   while (filled < bytes.size()) {
-    const ssize_t n = ::read(file.get(), bytes.data() + filled, std::min(bytes.size() - filled, std::size_t{1} << 30));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) file_error(path, "read", errno);
-    if (n == 0) run_error("{}: it became shorter while it was read: {} of {} bytes", path, filled, bytes.size());
+    const ssize_t n = uninterrupted([&] {
+      return file_system().read(file.get(), bytes.data() + filled, std::min(bytes.size() - filled, std::size_t{1} << 30));
+    });
+    if (n < 0) file_error(path, "read", static_cast<int>(-n));
+    if (n == 0) run_error("{}: it became shorter while it was read: {} of {} bytes", shown(path), filled, bytes.size());
     filled += static_cast<std::size_t>(n);
   }
   return bytes;
@@ -143,7 +163,7 @@ bool is_gzip(std::span<const std::byte> bytes) {
 
 std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& source, std::uint64_t limit) {
   constexpr std::size_t chunk = std::size_t{1} << 18;
-  Inflater inflater;
+  Inflater inflater(gzip_only);
   z_stream& z = inflater.stream();
   std::vector<std::byte> out;
   std::size_t filled = 0;
@@ -182,38 +202,120 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::strin
   return out;
 }
 
+std::vector<std::byte> inflate_raw(std::span<const std::byte> bytes, std::uint64_t size, const std::string& source) {
+  constexpr std::uint64_t best_ratio = 1032, least = 64;  // what deflate reaches
+  if (size > best_ratio * bytes.size() + least)
+    run_error("{}: {} bytes cannot inflate to {}", source, bytes.size(), size);
+  std::vector<std::byte> out = memory_for(source, size);
+  Inflater inflater(-MAX_WBITS);
+  z_stream& z = inflater.stream();
+  constexpr std::size_t chunk = std::size_t{1} << 30;
+  std::size_t consumed = 0, filled = 0;
+  std::byte beyond{};  // room for one byte more than there may be
+  for (;;) {
+    const std::size_t give = std::min(bytes.size() - consumed, chunk), room = std::min(out.size() - filled, chunk);
+    z.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(bytes.data() + consumed));
+    z.avail_in = static_cast<uInt>(give);
+    z.next_out = reinterpret_cast<Bytef*>(room > 0 ? out.data() + filled : &beyond);
+    z.avail_out = static_cast<uInt>(room > 0 ? room : 1);
+    const uInt room_given = z.avail_out;
+    const int code = inflate(&z, Z_NO_FLUSH);
+    consumed += give - z.avail_in;
+    const std::size_t made = room_given - z.avail_out;
+    if (made > 0 && room == 0) run_error("{}: inflates to more than the {} bytes it is said to have", source, size);
+    filled += made;
+    if (code == Z_STREAM_END) break;
+    if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + source);
+    if (code != Z_OK && code != Z_BUF_ERROR)
+      run_error("{}: byte {}: damaged deflate data: {}", source, consumed, z.msg != nullptr ? z.msg : "no reason given");
+    if (made == 0 && give == z.avail_in) run_error("{}: the deflate data is cut off after {} bytes", source, consumed);
+  }
+  if (filled != size || consumed != bytes.size())
+    run_error("{}: inflates to {} of {} bytes, from {} of {}", source, filled, size, consumed, bytes.size());
+  return out;
+}
+
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::uint64_t limit) {
   std::vector<std::byte> bytes = read_file(path, limit);
   return is_gzip(bytes) ? gunzip(bytes, path, limit) : bytes;
 }
 
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {
-  if (path.empty()) throw RunError("a file to write needs a path");
-  if (path.find('\0') != std::string::npos) run_error("{}: a path holds no NUL byte", shown(path));
-  struct stat status {};
-  mode_t mode = 0666;  // the user's mask applies
-  if (::stat(path.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) run_error("{}: cannot write: it is a directory", path);
-    if (!S_ISREG(status.st_mode)) run_error("{}: cannot write: it is not a regular file", path);
-    mode = status.st_mode & 0777;
+  check_path(path);
+  FileStatus status;
+  unsigned mode = 0666;  // the user's mask applies
+  if (file_system().status(path, status) == 0) {
+    if (status.kind == FileStatus::Kind::folder) run_error("{}: cannot write: it is a directory", shown(path));
+    if (status.kind != FileStatus::Kind::regular) run_error("{}: cannot write: it is not a regular file", shown(path));
+    mode = status.mode;
   }
-  auto [fd, name] = make_beside(path, mode);
-  Descriptor file(fd);
+  auto [descriptor, name] = make_beside(path, mode);
+  Descriptor file(descriptor);
   Temporary temporary(std::move(name));
   for (const auto part : parts) write_all(file.get(), part, temporary.path());
   sync(file.get(), temporary.path(), "flush to the disk");
-  if (file.close() != 0 && errno != EINTR) file_error(temporary.path(), "close", errno);
-  if (::rename(temporary.path().c_str(), path.c_str()) != 0) file_error(path, "rename the finished file to it", errno);
+  if (const int result = file.close(); result < 0 && result != -EINTR) file_error(temporary.path(), "close", -result);
+  if (const int result = file_system().rename(temporary.path(), path); result < 0)
+    file_error(path, "rename the finished file to it", -result);
   temporary.keep();
-  const std::string folder = folder_of(path);
-  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // A folder that may be written and not read cannot be flushed; the file itself is.
-  if (directory.get() >= 0) sync(directory.get(), folder, "flush the folder to the disk");
+  sync_folder(folder_of(path));
 }
 
 void write_file(const std::string& path, std::string_view text) {
   const std::span<const std::byte> part = bytes_of(text);
   write_file(path, {&part, 1});
+}
+
+void sync_folder(const std::string& folder) {
+  const Descriptor open_folder(
+      uninterrupted([&] { return file_system().open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  // A folder that may be written and not read cannot be flushed; the file itself is.
+  if (open_folder.get() == -EACCES) return;
+  if (open_folder.get() < 0) file_error(folder, "open the folder", -open_folder.get());
+  sync(open_folder.get(), folder, "flush the folder to the disk");
+}
+
+void make_folder(const std::string& path) {
+  check_path(path);
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string part = path.substr(0, end);
+    if (const int result = file_system().make_folder(part); result < 0 && result != -EEXIST)
+      file_error(part, "make the folder", -result);
+    else if (result == 0) sync_folder(folder_of(part));
+    if (end == std::string::npos) break;
+  }
+  FileStatus status;
+  if (const int result = file_system().status(path, status); result < 0) file_error(path, "look at it", -result);
+  if (status.kind != FileStatus::Kind::folder) run_error("{}: is not a folder", shown(path));
+}
+
+std::vector<std::string> list_folder(const std::string& path) {
+  check_path(path);
+  std::vector<std::string> names;
+  if (const int result = file_system().list(path, names); result < 0) file_error(path, "list the folder", -result);
+  return names;
+}
+
+void remove_file(const std::string& path) {
+  check_path(path);
+  if (const int result = file_system().remove(path); result < 0 && result != -ENOENT)
+    file_error(path, "remove it", -result);
+}
+
+void try_remove_file(const std::string& path) { file_system().remove(path); }
+
+Descriptor locked_file(const std::string& path) {
+  check_path(path);
+  Descriptor file(uninterrupted([&] { return file_system().open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); }));
+  if (file.get() < 0) file_error(path, "open", -file.get());
+  const int result = uninterrupted([&] { return file_system().lock(file.get()); });
+  if (result == -EWOULDBLOCK) run_error("{}: is in use by process {}", shown(path), shown(text_of(read_file(path, 64))));
+  // A file system without locks (some network disks) has one user at a time, or nobody to tell.
+  if (result < 0 && result != -ENOTSUP && result != -ENOLCK) file_error(path, "lock", -result);
+  char host[33] = "";
+  if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+  write_all(file.get(), bytes_of(fmt::format("{:<63}", fmt::format("{} of {}", ::getpid(), host))), path);
+  return file;
 }
 
 }  // namespace thalweg

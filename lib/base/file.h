@@ -7,11 +7,28 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "thalweg/graph/export.h"
 
 namespace thalweg {
+
+/// Owns a file descriptor; a negative one is none.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor();
+  Descriptor(Descriptor&& other) noexcept;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return number_; }
+  /// Closes now, to hear of an error that the system kept for this moment (quota, network disks).
+  int close();
+
+ private:
+  int number_;
+};
 
 /// What a reader takes at most, before and after inflating.
 inline constexpr std::uint64_t largest_file = std::uint64_t{8} << 30;
@@ -30,6 +47,9 @@ THALWEG_API bool is_gzip(std::span<const std::byte> bytes);
 /// anything cut off, damaged, followed by other bytes, larger than `limit`, or blown up beyond `largest_ratio`.
 THALWEG_API std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& source,
                                           std::uint64_t limit = largest_file);
+/// Inflates deflated data without a header that must give exactly `size` bytes. Throws RunError naming `source` for
+/// anything else, and before it takes memory for a size that such data cannot give.
+std::vector<std::byte> inflate_raw(std::span<const std::byte> bytes, std::uint64_t size, const std::string& source);
 /// read_file(), inflated if it is gzip.
 THALWEG_API std::vector<std::byte> read_maybe_gzip(const std::string& path, std::uint64_t limit = largest_file);
 
@@ -37,5 +57,22 @@ THALWEG_API std::vector<std::byte> read_maybe_gzip(const std::string& path, std:
 /// whole new one. The bytes are on the disk when it returns. Throws RunError; the old file is then untouched.
 THALWEG_API void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts);
 THALWEG_API void write_file(const std::string& path, std::string_view text);
+
+/// Files under construction end so: `weights.safetensors.812-0.tmp`.
+inline constexpr std::string_view temporary_suffix = ".tmp";
+
+/// Makes the folder and those above it, unless they are there. Throws RunError.
+void make_folder(const std::string& path);
+/// The names in a folder, sorted. Throws RunError.
+std::vector<std::string> list_folder(const std::string& path);
+/// Removes a file, if it is there. Throws RunError.
+void remove_file(const std::string& path);
+/// The same where it does not matter whether it works.
+void try_remove_file(const std::string& path);
+/// Opens a file, made if needed, and takes its lock for as long as the descriptor lives. Throws RunError, also if
+/// another process has the lock, naming it.
+Descriptor locked_file(const std::string& path);
+/// Puts what was made, renamed and removed in a folder on the disk. Throws RunError.
+void sync_folder(const std::string& folder);
 
 }  // namespace thalweg

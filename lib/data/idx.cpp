@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/stat.h>
-
 #include <bit>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
+#include "thalweg/lib/base/file_system.h"
 #include "thalweg/lib/data/readers.h"
 
 namespace thalweg {
@@ -97,8 +96,8 @@ void check_magic(std::uint32_t magic, std::uint32_t expected, const std::string&
 }
 
 bool exists(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0;
+  FileStatus status;
+  return file_system().status(path, status) == 0;
 }
 
 /// The file of a set, under the names it goes by: with `-idx` as published, or `.idx` as some unpackers leave it.

@@ -16,6 +16,7 @@
 #include "thalweg/graph/parse.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/graph/rewrite.h"
+#include "thalweg/lib/io/graph_text.h"
 #include "thalweg/ops/matmul.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"
@@ -221,9 +222,9 @@ TEST(Text, GoesToAFileAndBack) {
   write_text(g, path.string());
   EXPECT_EQ(print(read_text(path.string())), print(g));
   std::filesystem::remove(path);
-  EXPECT_EQ(message_of([&] { read_text(path.string()); }), path.string() + ": the file cannot be opened");
-  EXPECT_EQ(message_of([&] { write_text(g, "/proc/nowhere/x.txt"); }),
-            "/proc/nowhere/x.txt: the graph's text cannot be written: No such file or directory");
+  EXPECT_EQ(message_of([&] { read_text(path.string()); }), path.string() + ": cannot open: No such file or directory (errno 2)");
+  EXPECT_NE(message_of([&] { write_text(g, "/proc/nowhere/x.txt"); }).find("cannot create: No such file or directory"),
+            std::string::npos);
 }
 
 TEST(Text, LeavesOtherFilesAlone) {
@@ -236,7 +237,7 @@ TEST(Text, LeavesOtherFilesAlone) {
   write_text(g, (folder / "net.txt").string());
   write_text(g, (folder / "net.txt").string());
   const std::string taken = (folder / "taken").string();
-  EXPECT_EQ(message_of([&] { write_text(g, taken); }), taken + ": the graph's text cannot be written: Is a directory");
+  EXPECT_EQ(message_of([&] { write_text(g, taken); }), taken + ": cannot write: it is a directory");
   std::string kept;
   std::getline(std::ifstream(folder / "net.txt.part") >> std::ws, kept);
   EXPECT_EQ(kept, "the user's");

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever goes wrong between the library and the disk, an old file or a whole new one is there, and the caller knows.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "../data/files.h"
+#include "faults.h"
+#include "soak.h"
+#include "thalweg/lib/base/bytes.h"
+#include "thalweg/lib/base/file.h"
+#include "thalweg/lib/data/readers.h"
+#include "thalweg/lib/io/graph_text.h"
+#include "thalweg/lib/io/safetensors.h"
+#include "thalweg/lib/train/history.h"
+#include "thalweg/graph/parse.h"
+#include "thalweg/graph/print.h"
+
+namespace thalweg {
+namespace {
+
+using testing::content_of;
+using testing::count_of;
+using testing::FailingFileSystem;
+using testing::Folder;
+using testing::MemoryFileSystem;
+using testing::report;
+
+std::string text_of_length(std::size_t bytes, char first) {
+  std::string text(bytes, ' ');
+  for (std::size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>(first + static_cast<char>(i % 23));
+  return text;
+}
+
+TEST(Crash, LeavesTheOldFileOrTheNewOne) {
+  std::mt19937_64 random(1);
+  std::size_t states = 0;
+  for (const std::size_t size : {0u, 1u, 512u, 700u, 2300u}) {
+    MemoryFileSystem disk;
+    const FileSystemScope scope(disk);
+    ASSERT_EQ(disk.make_folder("/runs"), 0);
+    const std::string path = "/runs/out", before = text_of_length(1400, 'a'), after = text_of_length(size, 'A');
+    write_file(path, before);
+    disk.settle();
+    write_file(path, after);
+    for (std::size_t done = 0; done <= disk.operations(); ++done)
+      states += disk.crashes(done, 64, random, [&](MemoryFileSystem& then) {
+        ASSERT_TRUE(then.has(path)) << "after " << done << " operations";
+        const std::string now = then.content(path);
+        if (done == disk.operations()) ASSERT_EQ(now, after) << "it was said to be written";
+        else ASSERT_TRUE(now == before || now == after) << "after " << done << " operations: " << now.size() << " bytes";
+      });
+  }
+  report("crash states of writing a file", states);
+}
+
+TEST(Crash, TheModelSeesWhatIsNotSynced) {
+  // The disk that the tests play must forget: else nothing above is tested.
+  MemoryFileSystem disk;
+  ASSERT_EQ(disk.make_folder("/runs"), 0);
+  disk.settle();
+  const int descriptor = disk.open("/runs/x", O_CREAT | O_EXCL | O_WRONLY, 0666);
+  ASSERT_EQ(disk.write(descriptor, text_of_length(1000, 'a').data(), 1000), 1000);
+  ASSERT_EQ(disk.close(descriptor), 0);
+  ASSERT_EQ(disk.rename("/runs/x", "/runs/y"), 0);
+  std::mt19937_64 random(1);
+  std::size_t empty = 0, half = 0, none = 0, whole = 0;
+  disk.crashes(disk.operations(), 64, random, [&](const MemoryFileSystem& then) {
+    if (!then.has("/runs/y")) ++none;
+    else if (then.content("/runs/y").empty()) ++empty;
+    else if (then.content("/runs/y") == text_of_length(1000, 'a')) ++whole;
+    else ++half;
+  });
+  EXPECT_EQ(none + empty + half + whole, 16u);
+  EXPECT_TRUE(none > 0 && empty > 0 && half > 0 && whole > 0);
+}
+
+/// A way to bring something to the disk, or back.
+struct Way {
+  const char* name;
+  std::function<void(const std::string&)> go;
+};
+
+Safetensors some_tensors() {
+  Safetensors content;
+  content.tensors.emplace("w", Tensor(f32(3), std::vector<double>{1, 2, 3}));
+  content.metadata["by"] = "test";
+  return content;
+}
+
+std::vector<Way> writers() {
+  History history{.columns = {"epoch", "loss"}, .rows = {{1, 0.5}}, .variables = {}};
+  const Graph graph = parse("graph g {\n  %x = input : f32[2]\n  output y = %x\n}\n");
+  return {{"text", [](const std::string& path) { write_file(path, "new"); }},
+          {"safetensors", [](const std::string& path) { write_safetensors(some_tensors(), path); }},
+          {"history", [history](const std::string& path) { write_csv(history, path); }},
+          {"curves", [history](const std::string& path) { write_svg(history, path); }},
+          {"graph", [graph](const std::string& path) { write_text(graph, path); }}};
+}
+
+TEST(Fault, EveryCallOfEveryWriterFailsOnce) {
+  std::size_t injected = 0;
+  for (const Way& writer : writers()) {
+    const Folder folder;
+    const std::string path = folder.file("out");
+    writer.go(path);
+    const std::string after = content_of(path);
+    for (const int error : {ENOSPC, EIO}) {
+      for (const bool stays : {false, true}) {
+        for (std::size_t call = 1;; ++call) {
+          folder.write("out", "old");
+          FailingFileSystem failing({.call = call, .error = error, .stays = stays});
+          bool thrown = false;
+          {
+            const FileSystemScope scope(failing);
+            try {
+              writer.go(path);
+            } catch (const RunError& problem) {
+              thrown = true;
+              EXPECT_NE(std::string(problem.what()).find("errno"), std::string::npos) << problem.what();
+            }
+          }
+          EXPECT_EQ(failing.open_files(), 0);
+          EXPECT_EQ(folder.files(), 1u) << writer.name << " left something at call " << call;
+          const std::string now = content_of(path);
+          EXPECT_TRUE(now == after || (thrown && now == "old")) << writer.name << ", call " << call << ": " << now;
+          if (failing.calls() < call) break;
+          ++injected;
+        }
+      }
+    }
+  }
+  report("injected failures of writers", injected);
+}
+
+TEST(Fault, ShortAndInterruptedCallsChangeNothing) {
+  for (const Way& writer : writers()) {
+    const Folder folder;
+    writer.go(folder.file("whole"));
+    FailingFileSystem failing({.most_bytes = 1, .interrupted = true});
+    {
+      const FileSystemScope scope(failing);
+      writer.go(folder.file("in pieces"));
+      EXPECT_EQ(text_of(read_file(folder.file("in pieces"))), content_of(folder.file("whole"))) << writer.name;
+    }
+    EXPECT_EQ(failing.open_files(), 0);
+  }
+}
+
+TEST(Fault, EveryCallOfEveryReaderFailsOnce) {
+  const Folder folder;
+  write_safetensors(some_tensors(), folder.file("tensors"));
+  folder.write("table", "a,b\n1,2\n3,4\n");
+  folder.write("graph", "graph g {\n  %x = input : f32[2]\n  output y = %x\n}\n");
+  folder.write("idx", std::string("\0\0\x08\x01\0\0\0\x02\x05\x06", 10));
+  const std::vector<Way> readers{
+      {"tensors", [](const std::string& path) { read_safetensors(path); }},
+      {"table", [](const std::string& path) { csv(path, {.label = "b"}); }},
+      {"graph", [](const std::string& path) { read_text(path); }},
+      {"idx", [](const std::string& path) { read_idx(path); }}};
+  std::size_t injected = 0;
+  for (const Way& reader : readers) {
+    for (std::size_t call = 1;; ++call) {
+      FailingFileSystem failing({.call = call});
+      bool thrown = false;
+      {
+        const FileSystemScope scope(failing);
+        try {
+          reader.go(folder.file(reader.name));
+        } catch (const RunError& problem) {
+          thrown = true;
+          EXPECT_NE(std::string(problem.what()).find(reader.name), std::string::npos) << problem.what();
+        }
+      }
+      EXPECT_EQ(failing.open_files(), 0);
+      if (failing.calls() < call) {
+        EXPECT_FALSE(thrown);
+        break;
+      }
+      ++injected;
+    }
+    FailingFileSystem slow({.most_bytes = 1, .interrupted = true});
+    const FileSystemScope scope(slow);
+    EXPECT_NO_THROW(reader.go(folder.file(reader.name)));
+  }
+  EXPECT_GT(injected, 10u);
+  report("injected failures of readers", injected);
+}
+
+TEST(Folders, AreMadeListedAndRefused) {
+  const Folder folder;
+  make_folder(folder.file("a/b/c"));
+  make_folder(folder.file("a/b/c"));
+  folder.write("a/b/c/2", "x");
+  folder.write("a/b/c/1", "x");
+  EXPECT_EQ(list_folder(folder.file("a/b/c")), (std::vector<std::string>{"1", "2"}));
+  remove_file(folder.file("a/b/c/2"));
+  remove_file(folder.file("a/b/c/2"));
+  EXPECT_EQ(list_folder(folder.file("a/b/c")), (std::vector<std::string>{"1"}));
+  EXPECT_CONTAINS(testing::run_error_of([&] { make_folder(folder.file("a/b/c/1")); }), "is not a folder");
+  EXPECT_CONTAINS(testing::run_error_of([&] { make_folder("/proc/thalweg"); }), "cannot make the folder");
+  EXPECT_CONTAINS(testing::run_error_of([&] { list_folder(folder.file("none")); }), "cannot list the folder");
+}
+
+}  // namespace
+}  // namespace thalweg
