@@ -19,6 +19,7 @@
 #include "thalweg/lib/data/dataset.h"
 #include "thalweg/lib/data/readers.h"
 #include "thalweg/lib/io/graph_text.h"
+#include "thalweg/lib/io/npy.h"
 #include "thalweg/lib/io/safetensors.h"
 #include "thalweg/lib/train/callback.h"
 #include "thalweg/lib/train/csv_logger.h"
