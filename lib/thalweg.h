@@ -24,6 +24,8 @@
 #include "thalweg/lib/train/callback.h"
 #include "thalweg/lib/train/csv_logger.h"
 #include "thalweg/lib/train/early_stopping.h"
+#include "thalweg/lib/train/check_finite.h"
+#include "thalweg/lib/train/checkpoint.h"
 #include "thalweg/lib/train/fit.h"
 #include "thalweg/lib/train/history.h"
 #include "thalweg/lib/train/learning_rate.h"

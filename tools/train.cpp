@@ -27,6 +27,9 @@ struct Settings {
   double rate = 1e-3;
   std::uint64_t seed = 1;
   int threads = 0;
+  std::string checkpoints = {};  ///< a folder; empty: none
+  std::int64_t every = 0;
+  bool resume = false;
 };
 
 constexpr double test_share = 0.2, validation_share = 0.1;
@@ -87,6 +90,7 @@ void print_memory(const Program& program, Dim batch) {
 History trained(const Graph& graph, const Dataset& data, const Settings& settings, const CompileOptions& compiling) {
   try {
     return fit(graph, data, {.epochs = settings.epochs, .validation = validation_share, .seed = settings.seed,
+                             .checkpoint = {settings.checkpoints, settings.every}, .resume = settings.resume,
                              .compile = compiling});
   } catch (const Diverged& error) {
     throw Stop(numeric_failure, error.what());
@@ -206,6 +210,10 @@ void add_common(CLI::App* command, const std::shared_ptr<Settings>& settings) {
   command->add_option("--out", settings->out, "folder for weights, history, curve and text")->capture_default_str();
   command->add_option("--threads", settings->threads, "threads that the work is cut for; 0 lets the compiler choose")
       ->check(CLI::Range(0, 256))->capture_default_str();
+  CLI::Option* folder = command->add_option("--checkpoints", settings->checkpoints, "folder that keeps the training");
+  command->add_option("--every", settings->every, "steps from one checkpoint to the next; 0: one an epoch")
+      ->check(CLI::Range(0, 1000000000))->capture_default_str()->needs(folder);
+  command->add_flag("--resume", settings->resume, "go on from the last checkpoint")->needs(folder);
 }
 
 void add_model(CLI::App* command, const std::shared_ptr<Settings>& settings) {

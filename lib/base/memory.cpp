@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/base/memory.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
 #include <limits>
-#include <string>
+#include <utility>
 
 namespace thalweg {
 namespace {
@@ -15,6 +15,10 @@ namespace {
 constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
 std::size_t difference(std::size_t limit, std::size_t used) { return limit > used ? limit - used : 0; }
+
+void lower(MemoryLimit& limit, std::size_t left, std::string name) {
+  if (left < limit.left) limit = {left, std::move(name)};
+}
 
 std::size_t system_memory() {
   std::ifstream file("/proc/meminfo");
@@ -32,20 +36,66 @@ std::size_t number_in(const std::string& path, std::size_t otherwise) {
   return file >> number ? number : otherwise;
 }
 
-std::size_t group_memory() {
-  const std::size_t limit = number_in("/sys/fs/cgroup/memory.max", unlimited);
-  return limit == unlimited ? unlimited : difference(limit, number_in("/sys/fs/cgroup/memory.current", 0));
+/// The limits of a control group and of those around it.
+void lower_by_groups(MemoryLimit& limit, const std::string& root, std::string group, const char* most,
+                     const char* used) {
+  for (;; group = group.substr(0, group.rfind('/'))) {
+    const std::string folder = root + (group == "/" ? "" : group) + "/";
+    if (const std::size_t bytes = number_in(folder + most, unlimited); bytes != unlimited)
+      lower(limit, difference(bytes, number_in(folder + used, 0)), folder + most);
+    if (group.empty() || group == "/" || group.rfind('/') == std::string::npos) return;
+  }
 }
 
-std::size_t address_space() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return unlimited;
-  const std::size_t pages = number_in("/proc/self/statm", 0);
-  return difference(limit.rlim_cur, pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
+void lower_by_groups(MemoryLimit& limit) {
+  std::ifstream groups("/proc/self/cgroup");  // lines `0::/user` and, of version 1, `7:memory:/user`
+  std::string line;
+  while (std::getline(groups, line)) {
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", group = line.substr(second + 1);
+    if (controllers == ",,") lower_by_groups(limit, "/sys/fs/cgroup", group, "memory.max", "memory.current");
+    if (controllers.find(",memory,") != std::string::npos)
+      lower_by_groups(limit, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes");
+  }
 }
+
+/// What a resource limit leaves; column `column` of /proc/self/statm says in pages what is used of it.
+void lower_by_resource(MemoryLimit& limit, decltype(RLIMIT_AS) resource, int column, const char* name) {
+  rlimit most{};
+  if (getrlimit(resource, &most) != 0 || most.rlim_cur == RLIM_INFINITY) return;
+  std::ifstream statm("/proc/self/statm");
+  std::size_t pages = 0;
+  for (int i = 0; i < column; ++i) statm >> pages;
+  const std::size_t used = statm ? pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) : 0;
+  lower(limit, difference(most.rlim_cur, used), name);
+}
+
+constexpr int statm_size = 1, statm_data = 6;
 
 }  // namespace
 
-std::size_t available_memory() { return std::min({system_memory(), group_memory(), address_space()}); }
+MemoryLimit memory_limit() {
+  MemoryLimit limit{system_memory(), "MemAvailable"};
+  lower_by_groups(limit);
+  lower_by_resource(limit, RLIMIT_AS, statm_size, "RLIMIT_AS");
+  lower_by_resource(limit, RLIMIT_DATA, statm_data, "RLIMIT_DATA");
+  return limit;
+}
+
+MemoryLimit address_space_limit() {
+  MemoryLimit limit{unlimited, "no limit"};
+  lower_by_resource(limit, RLIMIT_AS, statm_size, "RLIMIT_AS");
+  return limit;
+}
+
+std::size_t thread_stack_bytes() {
+  pthread_attr_t attributes;
+  std::size_t bytes = std::size_t{8} << 20;
+  if (pthread_attr_init(&attributes) != 0) return bytes;
+  pthread_attr_getstacksize(&attributes, &bytes);
+  pthread_attr_destroy(&attributes);
+  return bytes;
+}
 
 }  // namespace thalweg

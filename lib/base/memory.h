@@ -3,11 +3,22 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 namespace thalweg {
 
-/// Bytes that this process may still take: the least of the system's MemAvailable, what its cgroup leaves, and what
-/// RLIMIT_AS leaves. A limit that cannot be read does not count.
-std::size_t available_memory();
+/// Bytes that this process may still take, and what says so.
+struct MemoryLimit {
+  std::size_t left = 0;
+  std::string name;  ///< `RLIMIT_AS`
+};
+
+/// The least of the system's MemAvailable, what each cgroup around this process leaves (version 1 or 2), and what
+/// RLIMIT_AS and RLIMIT_DATA leave. A limit that cannot be read does not count.
+MemoryLimit memory_limit();
+/// What RLIMIT_AS alone leaves: it counts addresses, so that stacks and code weigh in whole.
+MemoryLimit address_space_limit();
+/// What the system gives a new thread for its stack.
+std::size_t thread_stack_bytes();
 
 }  // namespace thalweg

@@ -21,6 +21,7 @@
 #include "thalweg/lib/compile/precision.h"
 #include "thalweg/lib/compile/recompute.h"
 #include "thalweg/lib/compile/summary.h"
+#include "thalweg/lib/kernels/finite.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/lib/onednn/lower.h"
 
@@ -51,6 +52,13 @@ struct Entry {
   void* scratch = nullptr;
 };
 
+/// Numbers that no kernel watches while it writes them.
+struct Numbers {
+  DType dtype = DType::f32;
+  const void* data = nullptr;
+  std::size_t count = 0;
+};
+
 struct Named {
   std::string name;
   TensorType type;
@@ -76,6 +84,8 @@ struct Program::State {
   std::string text;
   std::vector<std::string> notices;
   std::atomic<bool> busy = false;
+  std::atomic<bool> not_finite = false;  ///< of what the last run wrote into variables
+  std::vector<Numbers> unwatched;
 };
 
 namespace {
@@ -198,6 +208,13 @@ struct Program::Assembly {
     return nullptr;
   }
 
+  void watch(Kernel& kernel, std::size_t result, const Buffer& buffer) {
+    if (buffer.region != Region::variable) return;
+    const TensorType& type = p.graph.node(buffer.node).types[0];
+    if (is_float(type.dtype) && !kernel.watch(result, p.not_finite))
+      p.unwatched.push_back({type.dtype, variable_of[buffer.node].data(), static_cast<std::size_t>(type.elements())});
+  }
+
   void bind_kernels() {
     for (const Placement::Places& places : placement.works) {
       for (const std::uint32_t b : places.in) p.in.push_back(address(b));
@@ -208,6 +225,7 @@ struct Program::Assembly {
     for (std::size_t k = 0; k < plan.works.size(); ++k) {
       const Placement::Places& places = placement.works[k];
       p.kernels.push_back(std::move(plan.works[k].kernel));
+      for (std::size_t i = 0; i < places.out.size(); ++i) watch(*p.kernels.back(), i, placement.buffers[places.out[i]]);
       p.locs.push_back(p.graph.node(plan.works[k].members.front()).loc);
       p.entries.push_back({.kernel = p.kernels.back().get(), .in = in, .out = out,
                            .scratch = places.scratch == Placement::none ? nullptr : address(places.scratch)});
@@ -223,13 +241,17 @@ struct Program::Assembly {
 
 namespace {
 
-/// MemoryReport::total() before any of it is taken.
-std::size_t planned_bytes(const Placement& placement, const Graph& graph) {
-  std::size_t bytes = placement.arena + placement.constants;
+std::size_t stored_bytes(const Graph& graph) {
+  std::size_t bytes = 0;
   for (NodeId id = 0; id < graph.size(); ++id)
     if (const Node& node = graph.node(id); node.op->name == "variable" || node.op->name == "input")
       bytes += node.types[0].bytes();
   return bytes;
+}
+
+/// MemoryReport::total() before any of it is taken.
+std::size_t planned_bytes(const Placement& placement, const Graph& graph) {
+  return placement.arena + placement.constants + stored_bytes(graph);
 }
 
 /// A graph with its kernels and their places.
@@ -263,11 +285,7 @@ Planned planned_within(Graph graph, const CompileOptions& options, int threads) 
             "smaller batch needs less", graph.name(), plain.bytes, smallest, options.memory_budget);
 }
 
-/// What is known before any of it is taken.
-void check_memory(const Placement& placement, const Graph& graph) {
-  const std::size_t bytes = planned_bytes(placement, graph);
-  const std::size_t available = available_memory();
-  if (bytes <= available) return;
+[[noreturn]] void memory_error(const Graph& graph, std::size_t bytes, const MemoryLimit& limit) {
   std::vector<std::pair<std::size_t, ValueId>> largest;
   for (NodeId id = 0; id < graph.size(); ++id)
     for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r)
@@ -276,8 +294,28 @@ void check_memory(const Placement& placement, const Graph& graph) {
   largest.resize(std::min<std::size_t>(largest.size(), 10));
   std::string text;
   for (const auto& [size, id] : largest) text += fmt::format("\n    {:>15}  {}", size, describe(graph.value(id)));
-  run_error("graph '{}' needs {} bytes and {} are available; a smaller batch needs less. Its largest tensors:{}",
-            graph.name(), bytes, available, text);
+  run_error("graph '{}' needs {} bytes and {} are available ({}); a smaller batch needs less. Its largest tensors:{}",
+            graph.name(), bytes, limit.left, limit.name, text);
+}
+
+/// Before threads are started and oneDNN is called: both end the process where memory ends. What the plan needs is
+/// not known yet, and what is needed whatever it will be is.
+void check_memory_before(const Graph& graph, int threads) {
+  const std::size_t bytes = stored_bytes(graph);
+  if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, bytes, limit);
+  const MemoryLimit limit = address_space_limit();
+  // Code that oneDNN generates, its tables, and the heaps of threads.
+  constexpr std::size_t kernels = std::size_t{96} << 20;
+  const std::size_t stacks = static_cast<std::size_t>(threads - 1) * thread_stack_bytes();
+  if (bytes + kernels + stacks > limit.left)
+    run_error("graph '{}' needs {} bytes, with {} for kernels and {} for the stacks of {} threads, and {} are available "
+              "({})", graph.name(), bytes + kernels + stacks, kernels, stacks, threads, limit.left, limit.name);
+}
+
+/// What is known before any of it is taken.
+void check_memory(const Placement& placement, const Graph& graph) {
+  const std::size_t bytes = planned_bytes(placement, graph);
+  if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, bytes, limit);
 }
 
 }  // namespace
@@ -288,6 +326,7 @@ Program compile(const Graph& source, const CompileOptions& options) {
   p.graph = rewritten(source, options, p.notices);
   p.threads = chosen_threads(p.graph, options.logical_threads);
   p.store = options.variables;
+  check_memory_before(p.graph, p.threads);
   check_threading(p.threads);
   const FloatingPointScope floating_point(p.threads);
   const LogicalThreads logical(p.threads);
@@ -319,6 +358,7 @@ void Program::run() {
   check_run(p.threads);
   const FloatingPointScope floating_point(p.threads);
   const LogicalThreads logical(p.threads);
+  p.not_finite.store(false, std::memory_order_relaxed);
   const Entry* entry = p.entries.data();
   try {
     for (const Entry* const end = entry + p.entries.size(); entry != end; ++entry)
@@ -329,7 +369,11 @@ void Program::run() {
     if (error.where().known()) throw;
     throw RunError(error.what(), p.locs[static_cast<std::size_t>(entry - p.entries.data())]);
   }
+  for (const Numbers& written : p.unwatched)
+    if (!all_finite(written.dtype, written.data, written.count)) p.not_finite.store(true, std::memory_order_relaxed);
 }
+
+bool Program::finite() const { return !state().not_finite.load(std::memory_order_relaxed); }
 
 namespace {
 

@@ -104,6 +104,8 @@ class THALWEG_API Program {
   void feed(std::string_view name, const Tensor& value);
   /// One step: every kernel in order, then the updates. Throws RunError; the variables are then as before.
   void run();
+  /// Whether everything that the last run() wrote into variables is finite.
+  bool finite() const;
 
   /// An output after run(); valid until the next run().
   template <class T>

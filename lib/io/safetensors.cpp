@@ -10,6 +10,8 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
+#include "thalweg/lib/io/checkpoint_file.h"
+#include "thalweg/lib/io/safetensors_format.h"
 
 namespace thalweg {
 namespace {
@@ -117,7 +119,7 @@ json parsed_header(std::string_view text, const std::string& path) {
 
 class Parser {
  public:
-  Parser(const std::vector<std::byte>& bytes, const std::string& path) : path_(path), in_(bytes, path) {}
+  Parser(std::span<const std::byte> bytes, const std::string& path) : path_(path), in_(bytes, path) {}
 
   Safetensors run() {
     const json header = parsed_header(header_text(), path_);
@@ -245,7 +247,13 @@ class Parser {
 
 }  // namespace
 
-void write_safetensors(const Safetensors& content, const std::string& path) {
+std::vector<std::span<const std::byte>> SafetensorsImage::parts() const {
+  std::vector<std::span<const std::byte>> all{length, bytes_of(header)};
+  all.insert(all.end(), data.begin(), data.end());
+  return all;
+}
+
+SafetensorsImage image_of(const Safetensors& content, const std::string& path) {
   std::vector<const std::pair<const std::string, Tensor>*> order;
   for (const auto& item : content.tensors) {
     if (!item.second) run_error("{}: tensor '{}' has no memory to write", path, shown(item.first));
@@ -256,20 +264,30 @@ void write_safetensors(const Safetensors& content, const std::string& path) {
   std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     return size_of(a->second.type().dtype) > size_of(b->second.type().dtype);
   });
-  const std::string header = header_of(content, order, path);
-  std::array<std::byte, 8> length{};
-  for (std::size_t i = 0; i < length.size(); ++i)
-    length[i] = static_cast<std::byte>((static_cast<std::uint64_t>(header.size()) >> (8 * i)) & 0xFF);
-  std::vector<std::span<const std::byte>> parts{length, bytes_of(header)};
+  SafetensorsImage image;
+  image.header = header_of(content, order, path);
+  for (std::size_t i = 0; i < image.length.size(); ++i)
+    image.length[i] = static_cast<std::byte>((static_cast<std::uint64_t>(image.header.size()) >> (8 * i)) & 0xFF);
   for (const auto* item : order)
-    parts.emplace_back(static_cast<const std::byte*>(item->second.data()), item->second.bytes());
-  write_file(path, parts);
+    image.data.emplace_back(static_cast<const std::byte*>(item->second.data()), item->second.bytes());
+  return image;
 }
 
-Safetensors read_safetensors(const std::string& path) {
-  const std::vector<std::byte> bytes = read_file(path);
+Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::string& path) {
   return Parser(bytes, path).run();
 }
+
+std::size_t header_end(std::span<const std::byte> bytes, const std::string& path) {
+  ByteReader in(bytes, path);
+  in.take(in.little_endian<std::uint64_t>("the header's length"), "the header");
+  return in.offset();
+}
+
+void write_safetensors(const Safetensors& content, const std::string& path) {
+  write_file(path, image_of(content, path).parts());
+}
+
+Safetensors read_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
 
 void save_weights(const Variables& variables, const std::string& path,
                   const std::map<std::string, std::string>& metadata) {
@@ -279,7 +297,9 @@ void save_weights(const Variables& variables, const std::string& path,
 }
 
 void load_weights(const Variables& variables, const std::string& path, const LoadOptions& options) {
-  const Safetensors content = read_safetensors(path);
+  Safetensors content = read_safetensors(path);
+  if (content.metadata.contains(std::string(checkpoint_key)))
+    std::erase_if(content.tensors, [](const auto& item) { return item.first.find(checkpoint_mark) != std::string::npos; });
   std::vector<std::string> problems;
   for (const std::string& name : variables.names()) {
     const auto found = content.tensors.find(name);

@@ -2,6 +2,7 @@
 // Private: what a compiled program runs.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ class Kernel {
   virtual std::size_t reorders() const { return 0; }
   /// Whether out[`result`] may be the very buffer of in[`operand`].
   virtual bool in_place(std::size_t /*operand*/, std::size_t /*result*/) const { return false; }
+  /// Asks the kernel to set `flag` at every run that writes nan or infinity to out[result]; false if it cannot.
+  virtual bool watch(std::size_t /*result*/, std::atomic<bool>& /*flag*/) { return false; }
 };
 
 /// What follows a matmul or conv2d in the same kernel; a bias comes after the node's own operands.

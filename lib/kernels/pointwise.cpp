@@ -9,6 +9,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/kernels/finite.h"
 #include "thalweg/lib/kernels/own.h"
 #include "thalweg/lib/kernels/pointwise_blocks.h"
 #include "thalweg/lib/kernels/pointwise_code.h"
@@ -66,6 +67,10 @@ class PointwiseKernel final : public Kernel {
   std::string name() const override { return name_; }
   std::size_t scratch_bytes() const override { return static_cast<std::size_t>(workers()) * worker_bytes_; }
   bool in_place(std::size_t operand, std::size_t) const override { return whole_[operand]; }
+  bool watch(std::size_t result, std::atomic<bool>& flag) override {
+    watched_.push_back({result, &flag});
+    return true;
+  }
 
   void run(const void* const* in, void* const* out, void* scratch) const override {
     const std::size_t blocks = (elements_ + block_ - 1) / block_;
@@ -119,6 +124,12 @@ class PointwiseKernel final : public Kernel {
       } else {
         std::memcpy(to, from, n * each);
       }
+    }
+    // What was just written is still in the nearest cache.
+    for (const Watched& w : watched_) {
+      const DType dtype = output_dtypes_[w.result];
+      if (!all_finite(dtype, static_cast<const std::byte*>(out[w.result]) + first * size_of(dtype), n))
+        w.flag->store(true, std::memory_order_relaxed);
     }
   }
 
@@ -296,6 +307,11 @@ class PointwiseKernel final : public Kernel {
     worker_bytes_ = rounded(used);
   }
 
+  struct Watched {
+    std::size_t result;
+    std::atomic<bool>* flag;
+  };
+
   int threads_;
   std::size_t elements_ = 0;
   std::size_t block_ = 0;
@@ -307,6 +323,7 @@ class PointwiseKernel final : public Kernel {
   std::vector<std::size_t> output_values_;
   std::vector<DType> output_dtypes_;
   std::vector<bool> stored_;
+  std::vector<Watched> watched_;
   std::string name_;
 };
 

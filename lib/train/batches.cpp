@@ -47,6 +47,19 @@ void check_named(const Graph& graph, const Dataset& data, const std::string& nam
               to_string(type), what, to_string(rows.type()));
 }
 
+std::byte* input_bytes(Program& program, const std::string& name) {
+  switch (program.input_type(name).dtype) {
+    case DType::f32: return reinterpret_cast<std::byte*>(program.input<float>(name).data());
+    case DType::bf16: return reinterpret_cast<std::byte*>(program.input<std::uint16_t>(name).data());
+    case DType::f64: return reinterpret_cast<std::byte*>(program.input<double>(name).data());
+    case DType::i32: return reinterpret_cast<std::byte*>(program.input<std::int32_t>(name).data());
+    case DType::i64: return reinterpret_cast<std::byte*>(program.input<std::int64_t>(name).data());
+    case DType::u8: return reinterpret_cast<std::byte*>(program.input<std::uint8_t>(name).data());
+    case DType::boolean: return reinterpret_cast<std::byte*>(program.input<bool>(name).data());
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label) {
@@ -85,11 +98,23 @@ std::vector<std::string> scalar_outputs(const Graph& graph) {
   return names;
 }
 
-Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const CompileOptions& options)
+Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const CompileOptions& options,
+                 Threads threads)
     : samples_(samples) {
+  const auto for_threads = [&](int count) {
+    CompileOptions with = options;
+    if (count > 0) with.logical_threads = count;
+    return with;
+  };
   batch_ = batch_of(graph);
-  if (samples_ >= batch_) whole_.emplace(compile(graph, options));
-  if (const Dim rest = samples_ % batch_; rest != 0) rest_.emplace(compile(with_batch(graph, rest), options));
+  if (samples_ >= batch_) {
+    whole_graph_ = graph;
+    whole_.emplace(compile(*whole_graph_, for_threads(threads.whole)));
+  }
+  if (const Dim rest = samples_ % batch_; rest != 0) {
+    rest_graph_ = with_batch(graph, rest);
+    rest_.emplace(compile(*rest_graph_, for_threads(threads.rest)));
+  }
   for (const NodeId id : graph.inputs()) {
     const std::string& name = graph.node(id).name;
     if (name == binding.input) input_ = name;
@@ -99,28 +124,38 @@ Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const 
   }
 }
 
+Threads Batches::threads() const {
+  return {whole_ ? whole_->logical_threads() : 0, rest_ ? rest_->logical_threads() : 0};
+}
+
 Program& Batches::run(Dim index, const Samples& samples, const Feeds& feeds) {
   const Dim begin = first(index), rows = size(index);
   Program& program = rows == batch_ ? *whole_ : *rest_;
-  if (!input_.empty()) gather(program, input_, samples.data->inputs, begin, rows, samples);
-  if (!label_.empty()) gather(program, label_, samples.data->labels, begin, rows, samples);
+  if (!input_.empty()) gather(input_bytes(program, input_), samples.data->inputs, begin, rows, samples);
+  if (!label_.empty()) gather(input_bytes(program, label_), samples.data->labels, begin, rows, samples);
   if (feeds_rate_scale_) program.input<double>(Feeds::rate_scale_name)[0] = feeds.rate_scale;
   program.run();
   return program;
 }
 
-void Batches::gather(Program& program, const std::string& name, const Tensor& from, Dim begin, Dim size,
-                     const Samples& samples) const {
-  std::byte* to = nullptr;
-  switch (from.type().dtype) {
-    case DType::f32: to = reinterpret_cast<std::byte*>(program.input<float>(name).data()); break;
-    case DType::bf16: to = reinterpret_cast<std::byte*>(program.input<std::uint16_t>(name).data()); break;
-    case DType::f64: to = reinterpret_cast<std::byte*>(program.input<double>(name).data()); break;
-    case DType::i32: to = reinterpret_cast<std::byte*>(program.input<std::int32_t>(name).data()); break;
-    case DType::i64: to = reinterpret_cast<std::byte*>(program.input<std::int64_t>(name).data()); break;
-    case DType::u8: to = reinterpret_cast<std::byte*>(program.input<std::uint8_t>(name).data()); break;
-    case DType::boolean: to = reinterpret_cast<std::byte*>(program.input<bool>(name).data()); break;
+std::map<std::string, Tensor> Batches::inputs(Dim index, const Samples& samples, const Feeds& feeds) const {
+  const Program& program = size(index) == batch_ ? *whole_ : *rest_;
+  std::map<std::string, Tensor> given;
+  for (const std::string& name : {input_, label_}) {
+    if (name.empty()) continue;
+    Tensor tensor(program.input_type(name));
+    gather(static_cast<std::byte*>(tensor.data()), name == input_ ? samples.data->inputs : samples.data->labels,
+           first(index), size(index), samples);
+    given.emplace(name, std::move(tensor));
   }
+  if (feeds_rate_scale_)
+    given.emplace(Feeds::rate_scale_name, Tensor(f64(), std::vector<double>{feeds.rate_scale}));
+  return given;
+}
+
+const Graph& Batches::graph(Dim index) const { return size(index) == batch_ ? *whole_graph_ : *rest_graph_; }
+
+void Batches::gather(std::byte* to, const Tensor& from, Dim begin, Dim size, const Samples& samples) const {
   const auto* rows = static_cast<const std::byte*>(from.data());
   const std::size_t bytes = from.bytes() / static_cast<std::size_t>(from.shape()[0]);
   if (samples.order.empty()) {

@@ -2,6 +2,8 @@
 // Private: programs that run over samples, batch by batch.
 #pragma once
 
+#include <cstddef>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,25 +45,38 @@ struct Feeds {
   double rate_scale = 1;  ///< f64[]
 };
 
+/// How many logical threads the program for whole batches and the one for the rest are cut for; 0: none, or chosen.
+struct Threads {
+  int whole = 0;
+  int rest = 0;
+};
+
 /// A graph compiled for running over N samples: a program for whole batches and one for what is left at the end, on
 /// the same variables.
 class Batches {
  public:
-  Batches(const Graph& graph, Dim samples, const Binding& binding, const CompileOptions& options);
+  /// `threads` stand in the place of `options.logical_threads` where they are not 0.
+  Batches(const Graph& graph, Dim samples, const Binding& binding, const CompileOptions& options, Threads threads = {});
+
+  Threads threads() const;
 
   Dim count() const { return (samples_ + batch_ - 1) / batch_; }
   Dim first(Dim index) const { return index * batch_; }
   Dim size(Dim index) const { return std::min(batch_, samples_ - index * batch_); }
   /// Copies the samples of batch `index` into its program and runs it. Allocates nothing.
   Program& run(Dim index, const Samples& samples, const Feeds& feeds = {});
+  /// What run() gives the inputs of batch `index`, by their names.
+  std::map<std::string, Tensor> inputs(Dim index, const Samples& samples, const Feeds& feeds) const;
+  /// The graph that batch `index` runs.
+  const Graph& graph(Dim index) const;
 
  private:
-  void gather(Program& program, const std::string& name, const Tensor& from, Dim begin, Dim size,
-              const Samples& samples) const;
+  void gather(std::byte* to, const Tensor& from, Dim begin, Dim size, const Samples& samples) const;
   Dim batch_ = 1;
   Dim samples_;
   std::optional<Program> whole_;
   std::optional<Program> rest_;
+  std::optional<Graph> whole_graph_, rest_graph_;
   std::string input_;
   std::string label_;
   bool feeds_rate_scale_ = false;

@@ -10,12 +10,18 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/kernels/simd.h"
+#include "thalweg/lib/onednn/version.h"
 #include "thalweg/lib/train/accumulation.h"
 #include "thalweg/lib/train/batches.h"
+#include "thalweg/lib/train/check_finite.h"
+#include "thalweg/lib/train/checkpointing.h"
 #include "thalweg/lib/train/early_stopping.h"
 #include "thalweg/lib/train/interruption.h"
 #include "thalweg/lib/train/means.h"
 #include "thalweg/lib/train/progress.h"
+#include "thalweg/lib/train/training_state.h"
 #include "thalweg/lib/train/with_batch.h"
 #include "thalweg/ops/inference.h"
 #include "thalweg/ops/loss.h"
@@ -67,6 +73,15 @@ Graph computed_at_once(const Graph& graph, Dim batch, const FitOptions& options)
   return options.batch == 0 ? graph.clone() : with_batch(graph, batch);
 }
 
+/// Gives `to` the values of `from`; the first time it becomes a copy.
+void copy_variables(const Variables& from, Variables& to) {
+  if (to.names().empty()) {
+    to = from.clone();
+    return;
+  }
+  for (const std::string& name : from.names()) to.set(name, from.at(name));
+}
+
 /// One training run.
 class Training final : public TrainingRun {
  public:
@@ -76,6 +91,7 @@ class Training final : public TrainingRun {
         train_(train),
         learning_(learned(train, options)),
         batch_(batch_asked(graph, learning_, options)),
+        checkpoints_(options.checkpoint, options.resume),
         graph_(computed_at_once(graph, batch_, options)),
         binding_(bind_inputs(graph_, train, options.input, options.label)),
         means_(graph_),
@@ -91,6 +107,10 @@ class Training final : public TrainingRun {
                                     [](const AnyCallback& callback) { return callback->bears_not_finite(); });
     adjust_rates();
     place_validation();
+    if (checkpoints_) {
+      facts_ = facts();
+      checkpoints_.find(facts_);
+    }
     compile_programs();
     name_columns();
     const Graph predicting = inference(graph_);
@@ -98,11 +118,14 @@ class Training final : public TrainingRun {
   }
 
   History run() {
+    resume();
     try {
       for (const AnyCallback& callback : callbacks_) {
         callback->on_train_begin(*this);
         ++begun_;
       }
+      if (const auto& found = checkpoints_.found())
+        for (std::size_t i = 0; i < callbacks_.size(); ++i) callbacks_[i]->load(found->callbacks[i].second);
       train();
     } catch (...) {
       end();  // what went wrong first is what the caller is told
@@ -141,22 +164,107 @@ class Training final : public TrainingRun {
   void train() {
     set_counters();
     warn_of_horizons();
-    const Interruption interruption;
     const Clock::time_point begin = Clock::now();
-    while (epoch_ < options_.epochs && !stopping_) {
+    for (const std::string& line : checkpoints_.news()) progress_.say(line);
+    while ((epoch_ < options_.epochs && !stopping_) || steps_done_ > 0) {
       ++epoch_;
-      const Clock::time_point epoch_begin = Clock::now();
-      const bool learned = learn(interruption);
-      check_variables_finite();
-      if (!learned || !validate(interruption)) {
-        history_.interrupted = true;
-        progress_.say(fmt::format("Interrupted in epoch {} after {:.1f}s", epoch_, seconds_since(begin)));
+      epoch_begin_ = Clock::now();
+      if (options_.when_diverged == WhenDiverged::restore) copy_variables(history_.variables, restored_);
+      bool learned = false;
+      try {
+        learned = learn();
+      } catch (const Diverged& error) {
+        if (options_.when_diverged == WhenDiverged::raise) throw;
+        copy_variables(restored_, history_.variables);
+        history_.diverged = true;
+        progress_.say(error.what());
         break;
       }
-      add_row(seconds_since(epoch_begin));
+      if (!learned || !validate()) {
+        history_.interrupted = true;
+        if (checkpoints_) save();
+        progress_.say(fmt::format("Interrupted in epoch {} after {:.1f}s{}", epoch_, seconds_since(begin),
+                                  checkpoints_.last_path().empty() ? "" : "; saved " + checkpoints_.last_path()));
+        break;
+      }
+      add_row(epoch_seconds());
+      steps_done_ = 0;
+      earlier_seconds_ = 0;
       tell(&Callback::on_epoch_end);
+      const bool last = stopping_ || epoch_ >= options_.epochs;
+      if (checkpoints_.due_each_epoch() || (checkpoints_ && last)) save();
     }
     history_.stopped_early = stopping_;
+  }
+
+  double epoch_seconds() const { return earlier_seconds_ + seconds_since(epoch_begin_); }
+
+  // ---- checkpoints
+
+  std::vector<Fact> facts() const {
+    const Dataset* judge = options_.validation.data() ? &*options_.validation.data() : nullptr;
+    const CompileOptions& compiling = options_.compile;
+    return {{"graph", graph_digest(graph_)},
+            {"batch", std::to_string(batch_)},
+            {"computed_at_once", std::to_string(batch_of(graph_))},
+            {"samples", std::to_string(learning_)},
+            {"data", data_digest(train_)},
+            {"validation", !judging_ ? "none" : judge ? data_digest(*judge) : "part of the data"},
+            {"inputs", binding_.input + " " + binding_.label},
+            {"shuffle", options_.shuffle ? fmt::format("by seed {}", options_.seed) : "no"},
+            {"passes", fmt::format("fold {:d}, cse {:d}, dce {:d}, fuse {:d}, in_place {:d}", compiling.fold,
+                                   compiling.cse, compiling.dce, compiling.fuse, compiling.in_place), true},
+            {"logical_threads", std::to_string(compiling.logical_threads), true},
+            {"version", THALWEG_VERSION, true},
+            {"onednn", onednn::version(), true},
+            {"instruction_set", fmt::format("{} {}", onednn::instruction_set(), simd().target), true}};
+  }
+
+  /// The training between two steps. Variables share their bytes with it.
+  TrainingState state() const {
+    TrainingState now;
+    now.facts = facts_;
+    now.epochs_done = static_cast<int>(history_.rows.size());
+    now.steps_done = steps_done_;
+    now.stopping = stopping_;
+    now.best_epoch = history_.best_epoch;
+    now.seconds = steps_done_ > 0 ? epoch_seconds() : 0;
+    now.last_loss = last_loss_;
+    now.rate_scale = feeds_.rate_scale;
+    now.last_rate = last_rate_;
+    now.sums = means_.sums();
+    now.samples = steps_done_ > 0 ? means_.samples() : 0;
+    now.columns = history_.columns;
+    now.rows = history_.rows;
+    now.training_threads = steps_->threads();
+    if (apply_) now.update_threads = apply_->logical_threads();
+    if (checks_) now.validation_threads = checks_->threads();
+    for (const NodeId id : graph_.variables())
+      now.variables.emplace(graph_.node(id).name, history_.variables.at(graph_.node(id).name));
+    for (const AnyCallback& callback : callbacks_) now.callbacks.emplace_back(callback->name(), callback->save());
+    return now;
+  }
+
+  void save() {
+    if (const std::string problem = checkpoints_.save(state()); !problem.empty()) progress_.say(problem);
+  }
+
+  /// Takes up what a checkpoint holds; what callbacks know follows once they have begun.
+  void resume() {
+    if (!checkpoints_.found()) return;
+    const TrainingState& saved = *checkpoints_.found();
+    checkpoints_.check(state());
+    for (const auto& [name, value] : saved.variables) history_.variables.set(name, value);
+    epoch_ = saved.epochs_done;
+    steps_done_ = saved.steps_done;
+    stopping_ = saved.stopping;
+    history_.best_epoch = saved.best_epoch;
+    history_.rows = saved.rows;
+    earlier_seconds_ = saved.seconds;
+    last_loss_ = saved.last_loss;
+    feeds_.rate_scale = saved.rate_scale;
+    last_rate_ = saved.last_rate;
+    if (steps_done_ > 0) means_.go_on(saved.sums, saved.samples);
   }
 
   void tell(void (Callback::*hook)(TrainingRun&)) {
@@ -231,19 +339,26 @@ class Training final : public TrainingRun {
     CompileOptions compiling = options_.compile;
     compiling.variables = options_.variables.value_or(Variables());
     history_.variables = compiling.variables;
+    // A resumed training is cut as it was when it began, on however many cores it now runs.
+    const auto& found = checkpoints_.found();
+    const bool chosen = found && compiling.logical_threads == 0;
+    const Threads threads = chosen ? found->training_threads : Threads{};
     if (sets_rate_) rate_.emplace(compile(inference(graph_, {rate_name}), compiling));
     if (options_.micro_batch > 0) {
       const Accumulation parts = accumulation(graph_);
-      steps_.emplace(parts.gather, learning_, binding_, compiling);
-      apply_.emplace(compile(parts.apply, compiling));
+      steps_.emplace(parts.gather, learning_, binding_, compiling, threads);
+      CompileOptions updating = compiling;
+      if (chosen) updating.logical_threads = found->update_threads;
+      apply_.emplace(compile(parts.apply, updating));
       const Dim micro = batch_of(graph_);
       micro_batches_ = (std::min(batch_, learning_) + micro - 1) / micro;
     } else {
-      steps_.emplace(graph_, learning_, binding_, compiling);
+      steps_.emplace(graph_, learning_, binding_, compiling, threads);
     }
     if (!judging_) return;
     const Graph predicting = inference(graph_, means_.read());
-    checks_.emplace(predicting, judging_->end - judging_->begin, binding_, compiling);
+    checks_.emplace(predicting, judging_->end - judging_->begin, binding_, compiling,
+                    chosen ? found->validation_threads : Threads{});
     validation_means_ = means_;
   }
 
@@ -255,33 +370,40 @@ class Training final : public TrainingRun {
     history_.columns.push_back("seconds");
   }
 
-  /// A pass over the training samples; false if SIGINT cut it short.
-  bool learn(const Interruption& interruption) {
+  /// A pass over the training samples, or what is left of one; false if a signal cut it short.
+  bool learn() {
     if (options_.shuffle) permute(order_, keys_, options_.seed, static_cast<std::uint64_t>(epoch_));
     const Samples samples{&train_, 0, learning_, order_};
-    const Clock::time_point begin = Clock::now();
-    means_.reset();
-    step_ = 0;
-    tell(&Callback::on_epoch_begin);
+    // Once callbacks were told that an epoch begins, a step follows: what they changed must not be changed twice.
+    if (interruption_.came()) return false;
+    step_ = steps_done_;
+    if (steps_done_ == 0) {
+      means_.reset();
+      tell(&Callback::on_epoch_begin);
+    }
     Dim skipped = 0;
-    for (Dim i = 0; i < steps() && !stopping_; ++i) {
-      if (interruption.came()) return false;
+    for (Dim i = steps_done_; i < steps() && !stopping_; ++i) {
       step_ = i + 1;
       tell(&Callback::on_train_batch_begin);
+      if (!options_.check_finite.empty()) copy_variables(history_.variables, before_step_);
       means_.mark();
       const Dim done = run_step(i, samples);
+      if (rate_) last_rate_ = last_program_->scalar(rate_name);
       if (was_skipped()) {
         means_.take_back();
         ++skipped;
-      } else if (not_finite_ && !bears_not_finite_) {
-        diverged(not_finite_->first, not_finite_->second);
+      } else if (!bears_not_finite_) {
+        check_finite(i, samples);
       }
       tell(&Callback::on_train_batch_end);
+      steps_done_ = i + 1;
+      if (checkpoints_.due((epoch_ - 1) * steps() + steps_done_)) save();
       if (progress_.due() && skipped < step_)
-        progress_.show(epoch_, done, seconds_since(begin), means_.names(), means_.means());
+        progress_.show(epoch_, done, epoch_seconds(), means_.names(), means_.means());
+      if (interruption_.came()) return false;
     }
     tell_of_skipped(skipped);
-    return !interruption.came();
+    return true;
   }
 
   /// Runs a step, in one or in micro-batches; how many samples of the epoch are done then.
@@ -357,12 +479,12 @@ class Training final : public TrainingRun {
     }
   }
 
-  bool validate(const Interruption& interruption) {
+  bool validate() {
     if (!judging_) return true;
     tell(&Callback::on_test_begin);
     validation_means_.reset();
     for (Dim i = 0; i < checks_->count(); ++i) {
-      if (interruption.came()) return false;
+      if (interruption_.came()) return false;
       validation_means_.add(run_one(*checks_, i, *judging_, "validation"), checks_->size(i));
     }
     tell(&Callback::on_test_end);
@@ -397,14 +519,36 @@ class Training final : public TrainingRun {
     if (!not_finite_ && program.has_output(loss)) last_loss_ = program.scalar(loss);
   }
 
+  /// Of the step that just ran, unless it was skipped.
+  void check_finite(Dim index, const Samples& samples) {
+    try {
+      if (not_finite_) diverged(not_finite_->first, not_finite_->second);
+      if (!(apply_ ? *apply_ : *last_program_).finite()) tell_variable();
+    } catch (const Diverged& error) {
+      // A step in micro-batches is more than one graph.
+      if (options_.check_finite.empty() || apply_) throw;
+      tell_node(error, index, samples);
+    }
+  }
+
   /// What a step updates; a variable that nothing changes may hold an infinity on purpose.
-  void check_variables_finite() const {
-    if (bears_not_finite_) return;
+  [[noreturn]] void tell_variable() const {
     for (const Graph::Update& update : graph_.updates()) {
       const std::string& name = graph_.node(update.variable.node).name;
       if (const auto x = first_not_finite(history_.variables.at(name)))
         diverged("variable '" + name + "'", *x);
     }
+    throw InternalError("a step wrote what is not finite, and no variable holds it");
+  }
+
+  [[noreturn]] void tell_node(const Diverged& error, Dim index, const Samples& samples) const {
+    const std::map<std::string, Tensor> inputs = steps_->inputs(index, samples, feeds_);
+    const Graph& graph = steps_->graph(index);
+    write_replay(graph, before_step_, inputs, options_.check_finite);
+    const auto found = thalweg::check_finite(graph, before_step_, inputs, last_program_->logical_threads());
+    throw Diverged(fmt::format("{}\n    {}\n    the step is in {}", error.what(),
+                               found ? found->text : "every op by itself is finite: it came by joining them",
+                               options_.check_finite));
   }
 
   [[noreturn]] void diverged(std::string_view what, double x) const {
@@ -420,17 +564,23 @@ class Training final : public TrainingRun {
     for (const double mean : means_.means()) row.push_back(mean);
     if (judging_)
       for (const double mean : validation_means_.means()) row.push_back(mean);
-    if (row.size() + 2 == history_.columns.size()) row.push_back(last_program_->scalar(rate_name));
+    if (row.size() + 2 == history_.columns.size()) row.push_back(last_rate_);
     row.push_back(seconds);
     history_.rows.push_back(std::move(row));
     progress_.end_epoch(history_);
   }
 
+  // Means and callbacks are computed in the same state as kernels, whatever the caller's is.
+  const FloatingPointScope floating_point_;
+  // Before the rest, so that a signal that comes while programs are compiled or a checkpoint is read is not lost.
+  const Interruption interruption_;
   const FitOptions& options_;
   SourceLoc loc_;
   const Dataset& train_;
   Dim learning_;  ///< how many samples are learned from
   Dim batch_;     ///< samples a step
+  Checkpointing checkpoints_;
+  std::vector<Fact> facts_;  ///< what a checkpoint of this training says of it
   Graph graph_;
   Binding binding_;
   std::optional<Samples> judging_;
@@ -447,6 +597,8 @@ class Training final : public TrainingRun {
   Means validation_means_;
   Progress progress_;
   History history_;
+  Variables before_step_;  ///< if each step is checked
+  Variables restored_;     ///< of the last epoch's end, if they are to be restored
   std::vector<AnyCallback> callbacks_;
   std::size_t begun_ = 0;             ///< how many of them
   std::vector<std::string> weights_;  ///< by name: what prediction reads
@@ -456,8 +608,12 @@ class Training final : public TrainingRun {
   mutable std::optional<Program> rate_;  ///< the learning rate as a program of its own
   Feeds feeds_;
   std::optional<double> last_loss_;
+  double last_rate_ = 0;  ///< if rates are adjustable: of the last step
   int epoch_ = 0;
-  Dim step_ = 0;  ///< of the epoch
+  Dim step_ = 0;        ///< the step at hand, or the last
+  Dim steps_done_ = 0;  ///< of the epoch at hand; 0 between epochs
+  Clock::time_point epoch_begin_ = Clock::now();
+  double earlier_seconds_ = 0;  ///< that the epoch took before the training was cut short
   bool stopping_ = false;
 };
 
@@ -514,6 +670,7 @@ double Scores::operator[](std::string_view name) const {
 }
 
 Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& data, const RunOptions& options) {
+  const FloatingPointScope floating_point;
   Graph sized_graph = options.batch == 0 ? graph.clone() : with_batch(graph, options.batch);
   Means means(sized_graph);
   if (means.names().empty()) run_error("graph '{}' has no scalar output to evaluate", graph.name());

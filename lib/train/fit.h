@@ -12,6 +12,7 @@
 #include "thalweg/lib/compile/program.h"
 #include "thalweg/lib/data/dataset.h"
 #include "thalweg/lib/train/callback.h"
+#include "thalweg/lib/train/checkpoint.h"
 #include "thalweg/lib/train/history.h"
 
 namespace thalweg {
@@ -40,6 +41,12 @@ inline constexpr int verbose_lines = 2;
 /// Every sample in one step: an epoch is one update.
 inline constexpr Dim full_batch = -1;
 
+/// What fit does when a number of a training is nan or infinite: an output, or anything that a step writes.
+enum class WhenDiverged : std::uint8_t {
+  raise,   ///< throws Diverged
+  restore  ///< ends the training (`history.diverged`) with the variables that the last whole epoch left
+};
+
 struct FitOptions {
   int epochs = 1;
   /// Samples a step: 1 is an update for each sample, `full_batch` one for all of them; 0: as many as the graph's inputs
@@ -67,14 +74,22 @@ struct FitOptions {
   std::string input = {};
   std::string label = {};
   std::vector<AnyCallback> callbacks = {};
+  WhenDiverged when_diverged = WhenDiverged::raise;
+  /// A folder: each step is kept until it is known to be finite (which costs a copy of the variables), and one that is
+  /// not is written there by write_replay(), and told with the first node of it that is not finite and its line.
+  std::string check_finite = {};
+  Checkpoint checkpoint = {};
+  /// Goes on from the newest whole checkpoint in `checkpoint.folder`; from the beginning if there is none. The weights
+  /// are then, to the last bit, those of a training that was never cut short. A checkpoint of another graph, other
+  /// data or other options is refused with a list of what differs; more `epochs` than before are not.
+  bool resume = false;
   /// The variables to train; by default new ones, from their initializers. Those of a history let training go on.
   std::optional<Variables> variables = {};
   /// How steps are compiled (`compile.variables` is replaced by `variables`).
   CompileOptions compile = {};
 };
 
-/// Training has diverged: a scalar output (in the step that gave it) or an updated variable (at the end of the epoch,
-/// or of an interrupted one) is nan or infinite. The message names it, the epoch and the step.
+/// Training has diverged: a scalar output or an updated variable is nan or infinite after a step. The message names it, the epoch and the step.
 class THALWEG_API Diverged : public RunError {
  public:
   using RunError::RunError;
@@ -82,7 +97,8 @@ class THALWEG_API Diverged : public RunError {
 
 /// Trains: compiles the graph (its updates are a step), runs `epochs` times over the data, and returns what it
 /// measured and the variables. Measures are averaged over samples, so that a short last batch weighs what it holds.
-/// SIGINT ends it after the current step (`history.interrupted`), a second one ends the process. Throws RunError for
+/// SIGINT or SIGTERM ends it after the current step, with a checkpoint if there is a folder for it
+/// (`history.interrupted`); a second one ends the process at once. Throws RunError for
 /// data that does not fit the graph, and Diverged for numbers that are not finite; for a wrong option at the caller's
 /// line.
 THALWEG_API History fit(const Graph& graph, const Dataset& train, const FitOptions& options = {},

@@ -18,7 +18,8 @@ struct THALWEG_API History {
   Variables variables;
   int best_epoch = 0;          ///< whose weights the variables hold, if patience was asked for; else 0
   bool stopped_early = false;  ///< patience ran out, or a callback asked to stop
-  bool interrupted = false;    ///< by SIGINT; the epoch it fell into has no row
+  bool diverged = false;       ///< it ended so, and `when_diverged` asked to restore
+  bool interrupted = false;    ///< by SIGINT or SIGTERM; the epoch it fell into has no row
   std::vector<std::string> warnings;  ///< what fit() found odd and said: a schedule that is longer than the training
 
   std::size_t epochs() const { return rows.size(); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/train/interruption.h"
 
+#include <array>
 #include <atomic>
 #include <mutex>
 
@@ -10,11 +11,16 @@ namespace {
 std::atomic<int> signals{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may touch nothing else");
 
-// Several threads may train at once: the first puts the handler in, the last takes it out.
+/// A signal, and what happened at it before.
+struct Handled {
+  int signal;
+  struct sigaction before {};
+  bool replaced = false;
+};
+// Several threads may train at once: the first puts the handlers in, the last takes them out.
 std::mutex users_mutex;
 int users = 0;
-struct sigaction before {};
-bool replaced = false;
+std::array<Handled, 2> handled{{{.signal = SIGINT}, {.signal = SIGTERM}}};
 
 extern "C" void thalweg_on_interrupt(int signal) {
   if (signals.fetch_add(1) == 0) return;
@@ -28,19 +34,23 @@ Interruption::Interruption() {
   const std::lock_guard lock(users_mutex);
   if (users++ > 0) return;
   signals = 0;
-  sigaction(SIGINT, nullptr, &before);
-  replaced = before.sa_handler != SIG_IGN;
-  if (!replaced) return;
-  struct sigaction ours {};
-  ours.sa_handler = thalweg_on_interrupt;
-  ours.sa_flags = SA_RESTART;
-  sigemptyset(&ours.sa_mask);
-  sigaction(SIGINT, &ours, nullptr);
+  for (Handled& h : handled) {
+    sigaction(h.signal, nullptr, &h.before);
+    h.replaced = h.before.sa_handler != SIG_IGN;
+    if (!h.replaced) continue;
+    struct sigaction ours {};
+    ours.sa_handler = thalweg_on_interrupt;
+    ours.sa_flags = SA_RESTART;
+    sigemptyset(&ours.sa_mask);
+    sigaction(h.signal, &ours, nullptr);
+  }
 }
 
 Interruption::~Interruption() {
   const std::lock_guard lock(users_mutex);
-  if (--users == 0 && replaced) sigaction(SIGINT, &before, nullptr);
+  if (--users > 0) return;
+  for (const Handled& h : handled)
+    if (h.replaced) sigaction(h.signal, &h.before, nullptr);
 }
 
 bool Interruption::came() const { return signals.load(std::memory_order_relaxed) > 0; }

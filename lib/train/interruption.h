@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private: Ctrl-C.
+// Private: Ctrl-C, and the TERM that a system sends before it kills.
 #pragma once
 
 #include <csignal>
 
 namespace thalweg {
 
-/// While one lives, the first SIGINT only sets a flag, and the second ends the process as it would without us. The
-/// handler that was there comes back at the end. A process that ignores SIGINT goes on ignoring it.
+/// While one lives, the first SIGINT or SIGTERM only sets a flag, and the second ends the process as it would without
+/// us. The handlers that were there come back at the end. A signal that the process ignores stays ignored.
 class Interruption {
  public:
   Interruption();
   ~Interruption();
   Interruption(const Interruption&) = delete;
   Interruption& operator=(const Interruption&) = delete;
-  /// Whether SIGINT came.
+  /// Whether a signal came.
   bool came() const;
 };
 

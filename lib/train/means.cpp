@@ -92,6 +92,25 @@ void Means::reset() {
   samples_ = 0;
 }
 
+std::vector<double> Means::sums() const {
+  std::vector<double> all;
+  for (const Tail& tail : tails_)
+    for (const Part& part : tail.parts) all.insert(all.end(), part.sums.begin(), part.sums.end());
+  return all;
+}
+
+void Means::go_on(const std::vector<double>& sums, Dim samples) {
+  auto from = sums.begin();
+  for (Tail& tail : tails_)
+    for (Part& part : tail.parts) {
+      if (static_cast<std::size_t>(sums.end() - from) < part.sums.size())
+        run_error("there are {} sums of measures, and more are averaged", sums.size());
+      for (double& sum : part.sums) sum = *from++;
+    }
+  if (from != sums.end()) run_error("there are {} sums of measures, and fewer are averaged", sums.size());
+  samples_ = samples;
+}
+
 void Means::mark() {
   for (Tail& tail : tails_)
     for (Part& part : tail.parts) part.marked = part.sums;

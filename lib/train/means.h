@@ -33,6 +33,12 @@ class Means {
   void take_back();
   const std::vector<double>& means();
 
+  /// What was added up so far, and over how many samples: enough to go_on() from.
+  std::vector<double> sums() const;
+  Dim samples() const { return samples_; }
+  /// Throws RunError for sums of other outputs.
+  void go_on(const std::vector<double>& sums, Dim samples);
+
  private:
   /// A value that is averaged: an output of the graph, and an input of a tail.
   struct Part {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/train/checkpointing.h"
+
+#include "thalweg/graph/fail.h"
+
+namespace thalweg {
+
+Checkpointing::Checkpointing(const Checkpoint& options, bool resume) : options_(options) {
+  if (options_.folder.empty()) {
+    if (resume) throw RunError("resume needs a folder of checkpoints: .checkpoint = {\"runs/a\"}");
+    return;
+  }
+  if (options_.every < 0) run_error("checkpoint.every is {}, must be 0 (each epoch) or more", options_.every);
+  if (options_.keep < 1) run_error("checkpoint.keep is {}, must be at least 1", options_.keep);
+  folder_.emplace(options_.folder);
+  if (!resume && !folder_->empty())
+    run_error("{}: holds the checkpoints of a training: go on with it by .resume = true, or name another folder",
+              shown(options_.folder));
+}
+
+void Checkpointing::find(const std::vector<Fact>& facts) {
+  if (!folder_) return;
+  const std::optional<CheckpointFolder::Found> newest = folder_->newest(damaged_);
+  if (!newest) return;
+  found_ = from_checkpoint(newest->content, facts, newest->path);
+  found_path_ = newest->path;
+}
+
+void Checkpointing::check(const TrainingState& here) const {
+  if (found_) check_same_run(here, *found_, options_.same_bits, found_path_);
+}
+
+std::vector<std::string> Checkpointing::news() const {
+  std::vector<std::string> lines;
+  for (const std::string& reason : damaged_) lines.push_back("Passed over " + reason);
+  if (found_)
+    lines.push_back(fmt::format("Resuming from {} after {} epochs and {} steps", found_path_, found_->epochs_done,
+                                found_->steps_done));
+  return lines;
+}
+
+std::string Checkpointing::save(const TrainingState& state) {
+  try {
+    last_path_ = folder_->save(to_checkpoint(state), options_.keep);
+    return {};
+  } catch (const RunError& error) {
+    if (options_.required) throw;
+    return fmt::format("No checkpoint: {}", error.what());
+  }
+}
+
+}  // namespace thalweg

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training that was cut short and resumed gives the bits of one that was not: for every optimizer and schedule, at
+// any step, in this process and after kill -9.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "../data/files.h"
+#include "faults.h"
+#include "job.h"
+#include "optimizers.h"
+#include "process.h"
+#include "soak.h"
+#include "thalweg/lib/base/file.h"
+#include "thalweg/lib/io/checkpoint_file.h"
+#include "thalweg/lib/train/learning_rate.h"
+
+namespace thalweg {
+namespace {
+
+using testing::bits_of;
+using testing::content_of;
+using testing::count_of;
+using testing::Folder;
+using testing::job_mlp;
+using testing::optimizers;
+using testing::report;
+using testing::run_error_of;
+using testing::schedules;
+using testing::spiral;
+using testing::Worker;
+
+constexpr Dim samples = 50;  // 40 to learn from: two steps of 16 and one of 8
+constexpr int steps_an_epoch = 3;
+
+FitOptions options_for(int epochs) {
+  return {.epochs = epochs, .validation = 0.2, .seed = 3, .verbose = 0, .patience = 2};
+}
+
+/// Trains with a checkpoint at each step, then goes on from each of `steps` alone, and compares.
+void expect_same_bits(const Graph& graph, const std::vector<int>& steps, const std::string& what) {
+  constexpr int epochs = 3;
+  const Folder folder;
+  const Dataset data = spiral(samples);
+  const std::string expected = bits_of(fit(graph, data, options_for(epochs)));
+  FitOptions saving = options_for(epochs);
+  saving.checkpoint = {folder.file("all"), 1, {.keep = 1000}};
+  EXPECT_EQ(bits_of(fit(graph, data, saving)), expected) << what << ": checkpoints changed something";
+  for (const int step : steps) {
+    const std::string name = "checkpoint-" + std::string(step < 10 ? "00000" : "0000") + std::to_string(step) + ".safetensors";
+    const std::string one = folder.file("from" + std::to_string(step));
+    std::filesystem::create_directory(one);
+    if (!std::filesystem::exists(folder.file("all/" + name))) break;  // it had stopped early
+    std::filesystem::copy(folder.file("all/" + name), one + "/" + name);
+    FitOptions going_on = options_for(epochs);
+    going_on.checkpoint = {one, 2};
+    going_on.resume = true;
+    ASSERT_EQ(bits_of(fit(graph, data, going_on)), expected) << what << ", resumed after step " << step;
+  }
+}
+
+TEST(Resume, EveryOptimizerGoesOnWithTheSameBits) {
+  const bool all = count_of("THALWEG_SOAK_RESUME", 0) != 0;
+  std::uint64_t runs = 0;
+  for (const auto& [schedule_name, schedule] : schedules()) {
+    for (const auto& [name, optimizer] : optimizers(schedule)) {
+      // In the default suite each optimizer has one schedule, and each schedule an optimizer.
+      if (!all && schedule_name != "exponential" && name != "adam") continue;
+      const std::vector<int> steps = all ? std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10} : std::vector<int>{1, 3, 5};
+      expect_same_bits(job_mlp(16, optimizer), steps, name + " with " + schedule_name);
+      runs += steps.size();
+    }
+  }
+  report("resumed trainings with the same bits", runs);
+}
+
+TEST(Resume, CallbacksThatSetTheRateGoOn) {
+  const Folder folder;
+  const Dataset data = spiral(samples);
+  const Graph graph = job_mlp(16, Adam{.rate = exponential_decay(0.05, 0.9, 5)});
+  const auto with = [&](int epochs) {
+    FitOptions options = options_for(epochs);
+    options.patience = {};
+    options.callbacks = {ReduceLROnPlateau({.factor = 0.5, .patience = 1}),
+                         LearningRateScheduler([](int epoch, double rate) { return epoch == 3 ? 0.7 * rate : rate; })};
+    return options;
+  };
+  const History whole = fit(graph, data, with(6));
+  for (int first = 1; first < 6; ++first) {
+    FitOptions options = with(first);
+    options.checkpoint = {folder.file(std::to_string(first))};
+    fit(graph, data, options);
+    options = with(6);
+    options.checkpoint = {folder.file(std::to_string(first))};
+    options.resume = true;
+    EXPECT_EQ(bits_of(fit(graph, data, options)), bits_of(whole)) << "resumed after epoch " << first;
+  }
+  EXPECT_LT(whole.last("learning_rate"), 0.04);
+}
+
+TEST(Resume, PicturesGoOnWithTheSameBits) {
+  const Folder folder;
+  const Dataset data = testing::corners(50);
+  const Graph graph = testing::job_cnn(16);
+  const std::string expected = bits_of(fit(graph, data, options_for(2)));
+  FitOptions first = options_for(1);
+  first.checkpoint = {folder.file("a")};
+  fit(graph, data, first);
+  FitOptions second = options_for(2);  // more epochs than the first time
+  second.checkpoint = {folder.file("a")};
+  second.resume = true;
+  EXPECT_EQ(bits_of(fit(graph, data, second)), expected);
+  // Nothing is left to do, and the result is the same.
+  EXPECT_EQ(bits_of(fit(graph, data, second)), expected);
+}
+
+/// Raises a signal the second time that one of its hooks is called; while it is saved, the first time.
+class Raise : public Callback {
+ public:
+  enum When { batch_begin, batch_end, epoch_begin, epoch_end, validation, saving, all };
+  Raise(int signal, When when) : signal_(signal), when_(when) {}
+  std::string name() const override { return "Raise"; }
+  void on_train_batch_begin(TrainingRun&) override { at(batch_begin); }
+  void on_train_batch_end(TrainingRun&) override { at(batch_end); }
+  void on_epoch_begin(TrainingRun&) override { at(epoch_begin); }
+  void on_epoch_end(TrainingRun&) override { at(epoch_end); }
+  void on_test_begin(TrainingRun&) override { at(validation); }
+  CallbackState save() const override {
+    if (when_ == saving && !saved_) std::raise(signal_);
+    saved_ = true;
+    return {};
+  }
+
+ private:
+  void at(When when) {
+    if (when == when_ && ++calls_ == 2) std::raise(signal_);
+  }
+  int signal_;
+  When when_;
+  int calls_ = 0;
+  mutable bool saved_ = false;
+};
+
+TEST(Resume, GoesOnAfterASignalAnywhere) {
+  const Folder folder;
+  const Dataset data = spiral(samples);
+  const Graph graph = job_mlp(16, Adam{.rate = 0.05});
+  const std::string expected = bits_of(fit(graph, data, options_for(8)));
+  int interrupted = 0;
+  for (const int signal : {SIGINT, SIGTERM}) {
+    FitOptions options = options_for(8);
+    options.checkpoint = {folder.file("by" + std::to_string(signal))};
+    options.resume = true;
+    for (int i = 0;; ++i) {
+      ASSERT_LT(i, 100) << "it never ends";
+      options.callbacks = {Raise(signal, static_cast<Raise::When>(i % Raise::all))};
+      const History history = fit(graph, data, options);
+      if (history.interrupted) {
+        ++interrupted;
+        continue;
+      }
+      EXPECT_EQ(bits_of(history), expected);
+      break;
+    }
+  }
+  EXPECT_GT(interrupted, 4);
+}
+
+TEST(Resume, RefusesAnotherTraining) {
+  const Folder folder;
+  const Dataset data = spiral(samples);
+  const Graph graph = job_mlp(16, Adam{});
+  const auto with = [&](auto change) {
+    FitOptions options = options_for(1);
+    options.checkpoint = {folder.file("a")};
+    options.resume = true;
+    change(options);
+    return options;
+  };
+  const auto same = [](FitOptions&) {};
+  fit(graph, data, with(same));
+  const auto refusal = [&](const Graph& g, const Dataset& d, const FitOptions& options) {
+    return run_error_of([&] { fit(g, d, options); });
+  };
+  EXPECT_CONTAINS(refusal(graph, data, with([](FitOptions& o) { o.resume = false; })),
+                  "holds the checkpoints of a training: go on with it by .resume = true, or name another folder");
+  EXPECT_CONTAINS(refusal(job_mlp(16, Adam{.rate = 0.5}), data, with(same)), "\n    graph is ");
+  EXPECT_CONTAINS(refusal(job_mlp(16, Sgd{}), data, with(same)), "' of the checkpoint is no variable here");
+  EXPECT_CONTAINS(refusal(graph, data, with([](FitOptions& o) { o.batch = 8; })),
+                  "\n    batch is 16 in the checkpoint and 8 here");
+  EXPECT_CONTAINS(refusal(graph, spiral(51), with(same)), "\n    data is ");
+  EXPECT_CONTAINS(refusal(graph, data, with([](FitOptions& o) { o.seed = 4; })),
+                  "\n    shuffle is by seed 3 in the checkpoint and by seed 4 here");
+  EXPECT_CONTAINS(refusal(graph, data, with([](FitOptions& o) { o.patience = {}; })),
+                  "\n    callbacks are [EarlyStopping] in the checkpoint and [] here");
+  const auto without_fusion = [](FitOptions& o) { o.compile.fuse = false; };
+  const std::string bits = refusal(graph, data, with(without_fusion));
+  EXPECT_CONTAINS(bits, "not with the same bits: .same_bits = false allows it");
+  EXPECT_NO_THROW(fit(graph, data, with([&](FitOptions& o) {
+    without_fusion(o);
+    o.checkpoint.same_bits = false;
+  })));
+  EXPECT_CONTAINS(run_error_of([&] { fit(graph, data, {.resume = true}); }), "resume needs a folder of checkpoints");
+  EXPECT_CONTAINS(refusal(graph, data, with([](FitOptions& o) { o.checkpoint.keep = 0; })), "keep is 0");
+  EXPECT_CONTAINS(refusal(graph, data, with([](FitOptions& o) { o.checkpoint.folder = "/proc/none"; })),
+                  "cannot make the folder");
+}
+
+TEST(Resume, ADiskThatFillsUpEndsTheTrainingOrDoesNot) {
+  const Dataset data = spiral(samples);
+  const Graph graph = job_mlp(16, Adam{});
+  const std::string expected = bits_of(fit(graph, data, options_for(2)));
+  for (const bool required : {true, false}) {
+    const Folder folder;
+    FitOptions options = options_for(2);
+    options.checkpoint = {folder.file("a"), 1, {.required = required}};
+    testing::FailingFileSystem full({.call = 30, .error = ENOSPC, .stays = true});
+    {
+      const FileSystemScope scope(full);
+      if (required) {
+        EXPECT_CONTAINS(run_error_of([&] { fit(graph, data, options); }), "No space left on device");
+      } else {
+        EXPECT_EQ(bits_of(fit(graph, data, options)), expected);
+      }
+    }
+    // What was saved before is whole, and the training goes on from it.
+    options.resume = true;
+    EXPECT_EQ(bits_of(fit(graph, data, options)), expected);
+  }
+}
+
+TEST(Kill, AtAnyMomentLosesNothing) {
+  const Folder folder;
+  Worker whole({"job", "-", "0", folder.file("expected"), "6"});
+  ASSERT_EQ(whole.wait(), 0) << whole.text();
+  const std::string expected = content_of(folder.file("expected"));
+  const std::uint64_t wanted = count_of("THALWEG_SOAK_KILLS", 50);
+  std::mt19937_64 random(count_of("THALWEG_SOAK_SEED", 7));
+  std::uint64_t kills = 0, trainings = 0;
+  while (kills < wanted) {
+    const std::string runs = folder.file("runs" + std::to_string(trainings)), out = folder.file("out");
+    const std::string every = std::to_string(1 + random() % 4);
+    std::uniform_int_distribution<int> microseconds(0, 60'000);
+    for (int tries = 0;; ++tries) {
+      ASSERT_LT(tries, 1000) << "it never gets further";
+      Worker worker({"job", runs, every, out, "6"});
+      // At first a random moment, start included; later it gets the time that it needs on a busy machine.
+      const int patience = microseconds(random) * (1 + tries / 10);
+      if (!worker.wait_for(std::chrono::microseconds(patience))) {
+        worker.kill(SIGKILL);
+        worker.wait();
+        ++kills;
+        continue;
+      }
+      ASSERT_EQ(worker.wait(), 0) << worker.text();
+      break;
+    }
+    ASSERT_EQ(content_of(out), expected) << "after " << kills << " kills";
+    std::filesystem::remove_all(runs);
+    ++trainings;
+  }
+  report("kills -9 in a training", kills);
+  report("trainings resumed after them, with the same bits", trainings);
+}
+
+TEST(Signal, TheSecondLeavesAtOnce) {
+  const Folder folder;
+  Worker worker({"twice", folder.file("runs"), "0", folder.file("out"), "1000000"});
+  EXPECT_EQ(worker.wait(), -SIGTERM) << worker.text();
+}
+
+TEST(Signal, TermSavesAndReturns) {
+  const Folder folder;
+  const std::string runs = folder.file("runs"), out = folder.file("out");
+  Worker worker({"job", runs, "0", out, "1000000"});
+  while (!std::filesystem::exists(runs) || list_folder(runs).size() < 2) ASSERT_FALSE(worker.wait_for(std::chrono::milliseconds(5))) << worker.text();
+  worker.kill(SIGTERM);
+  EXPECT_EQ(worker.wait(), 4) << worker.text();
+  CheckpointFolder checkpoints(runs);
+  std::vector<std::string> damaged;
+  ASSERT_TRUE(checkpoints.newest(damaged));
+  EXPECT_TRUE(damaged.empty());
+}
+
+TEST(Signal, OneTrainingAtATimeUsesAFolder) {
+  const Folder folder;
+  const std::string runs = folder.file("runs");
+  Worker worker({"job", runs, "0", folder.file("out"), "1000000"});
+  while (!std::filesystem::exists(runs) || list_folder(runs).size() < 2) ASSERT_FALSE(worker.wait_for(std::chrono::milliseconds(5))) << worker.text();
+  Worker second({"job", runs, "0", folder.file("out"), "2"});
+  EXPECT_EQ(second.wait(), 3);
+  EXPECT_CONTAINS(second.text(), "/runs/lock: is in use by process " + std::to_string(worker.id()));
+  worker.kill(SIGKILL);
+  worker.wait();
+  Worker third({"job", runs, "0", folder.file("out"), "2"});
+  EXPECT_EQ(third.wait(), 0) << third.text();
+}
+
+}  // namespace
+}  // namespace thalweg
