@@ -289,6 +289,16 @@ void make_folder(const std::string& path) {
   if (status.kind != FileStatus::Kind::folder) run_error("{}: is not a folder", shown(path));
 }
 
+bool is_there(const std::string& path) {
+  FileStatus status;
+  return file_system().status(path, status) == 0;
+}
+
+bool is_folder(const std::string& path) {
+  FileStatus status;
+  return file_system().status(path, status) == 0 && status.kind == FileStatus::Kind::folder;
+}
+
 std::vector<std::string> list_folder(const std::string& path) {
   check_path(path);
   std::vector<std::string> names;

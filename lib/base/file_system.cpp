@@ -47,6 +47,9 @@ ssize_t FileSystem::write(int descriptor, const void* from, std::size_t bytes) {
   return or_errno(::write(descriptor, from, bytes));
 }
 int FileSystem::sync(int descriptor) { return or_errno(::fsync(descriptor)); }
+int FileSystem::truncate(int descriptor, std::uint64_t size) {
+  return or_errno(::ftruncate(descriptor, static_cast<off_t>(size)));
+}
 int FileSystem::close(int descriptor) { return or_errno(::close(descriptor)); }
 int FileSystem::rename(const std::string& from, const std::string& to) {
   return or_errno(::rename(from.c_str(), to.c_str()));

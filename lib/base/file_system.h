@@ -30,6 +30,7 @@ class FileSystem {
   virtual ssize_t read(int descriptor, void* to, std::size_t bytes);
   virtual ssize_t write(int descriptor, const void* from, std::size_t bytes);
   virtual int sync(int descriptor);
+  virtual int truncate(int descriptor, std::uint64_t size);
   virtual int close(int descriptor);
   virtual int rename(const std::string& from, const std::string& to);
   virtual int remove(const std::string& path);

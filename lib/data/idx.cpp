@@ -4,7 +4,6 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
-#include "thalweg/lib/base/file_system.h"
 #include "thalweg/lib/data/readers.h"
 
 namespace thalweg {
@@ -95,16 +94,11 @@ void check_magic(std::uint32_t magic, std::uint32_t expected, const std::string&
             swapped == expected ? ": the file is little-endian, and IDX is big-endian" : "");
 }
 
-bool exists(const std::string& path) {
-  FileStatus status;
-  return file_system().status(path, status) == 0;
-}
-
 /// The file of a set, under the names it goes by: with `-idx` as published, or `.idx` as some unpackers leave it.
 std::string find_file(const std::string& folder, const std::string& stem, const std::string& suffix) {
   for (const char* joint : {"-", "."})
     for (const char* end : {"", ".gz"})
-      if (const std::string path = folder + "/" + stem + joint + suffix + end; exists(path)) return path;
+      if (const std::string path = folder + "/" + stem + joint + suffix + end; is_there(path)) return path;
   run_error("{}: no {}-{} and no {}-{}.gz is in it", folder, stem, suffix, stem, suffix);
 }
 

@@ -2,7 +2,6 @@
 #include "thalweg/lib/train/csv_logger.h"
 
 #include <charconv>
-#include <filesystem>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/append.h"
@@ -36,7 +35,7 @@ CSVLogger::CSVLogger(std::string path, CSVLoggerOptions options, SourceLoc loc)
 void CSVLogger::on_train_begin(TrainingRun& run) {
   const std::string header = fmt::format("{}\n", fmt::join(run.history().columns, std::string(1, options_.separator)));
   const bool goes_on = options_.append || run.epoch() > 0;
-  if (!goes_on || !std::filesystem::exists(path_)) {
+  if (!goes_on || !is_there(path_)) {
     write_file(path_, header);
     return;
   }

@@ -3,9 +3,9 @@
 
 #include <fmt/args.h>
 
-#include <filesystem>
 
 #include "thalweg/graph/fail.h"
+#include "thalweg/lib/base/file.h"
 #include "thalweg/lib/io/safetensors.h"
 
 namespace thalweg {
@@ -47,9 +47,10 @@ void ModelCheckpoint::on_train_begin(TrainingRun& run) {
   steps_ = 0;
   last_.clear();
   // What can be known to fail after hours is said before the first step.
-  const std::filesystem::path folder = std::filesystem::path(path_now(run)).parent_path();
-  if (!folder.empty() && !std::filesystem::is_directory(folder))
-    throw RunError(fmt::format("ModelCheckpoint: there is no folder {}", shown(folder.string())), loc_);
+  const std::string path = path_now(run);
+  const std::string folder = path.substr(0, path.find_last_of('/') == path.npos ? 0 : path.find_last_of('/'));
+  if (!folder.empty() && !is_folder(folder))
+    throw RunError(fmt::format("ModelCheckpoint: there is no folder {}", shown(folder)), loc_);
 }
 
 void ModelCheckpoint::on_train_batch_end(TrainingRun& run) {

@@ -5,10 +5,10 @@
 
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/append.h"
+#include "thalweg/lib/base/file.h"
 #include "thalweg/lib/train/event_file.h"
 
 namespace thalweg {
@@ -38,17 +38,17 @@ TensorBoard::TensorBoard(std::string folder, TensorBoardOptions options, SourceL
 /// Makes `FOLDER/part/events.out.tfevents.…`, under a name that no other training takes.
 std::string TensorBoard::new_file(const std::string& part) const {
   static std::atomic<int> number = 0;
-  const std::filesystem::path folder = std::filesystem::path(folder_) / part;
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error)
-    throw RunError(fmt::format("TensorBoard: the folder {} cannot be made: {}", shown(folder.string()),
-                               error.message()), loc_);
+  const std::string folder = folder_ + "/" + part;
+  try {
+    make_folder(folder);
+  } catch (const RunError& error) {
+    throw RunError(fmt::format("TensorBoard: the folder {} cannot be made: {}", shown(folder), error.what()), loc_);
+  }
   char host[64] = "host";
   ::gethostname(host, sizeof(host) - 1);
   const double time = now();
-  const std::string path = folder / fmt::format("events.out.tfevents.{:010.0f}.{}.{}.{}.v2", time, host, ::getpid(),
-                                                number++);
+  const std::string path =
+      fmt::format("{}/events.out.tfevents.{:010.0f}.{}.{}.{}.v2", folder, time, host, ::getpid(), number++);
   append(path, event_record(version_event(time)));
   return path;
 }

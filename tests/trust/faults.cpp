@@ -40,6 +40,10 @@ int FailingFileSystem::sync(int descriptor) {
   if (const int error = next(true, true)) return error;
   return FileSystem::sync(descriptor);
 }
+int FailingFileSystem::truncate(int descriptor, std::uint64_t size) {
+  // What is given back on a full disk is given back.
+  return FileSystem::truncate(descriptor, size);
+}
 int FailingFileSystem::close(int descriptor) {
   --open_;
   const int result = FileSystem::close(descriptor);  // the descriptor is gone even where close says EINTR or EIO

@@ -35,6 +35,7 @@ class FailingFileSystem : public FileSystem {
   ssize_t read(int descriptor, void* to, std::size_t bytes) override;
   ssize_t write(int descriptor, const void* from, std::size_t bytes) override;
   int sync(int descriptor) override;
+  int truncate(int descriptor, std::uint64_t size) override;
   int close(int descriptor) override;
   int rename(const std::string& from, const std::string& to) override;
   int remove(const std::string& path) override;

@@ -8,6 +8,7 @@
 #include "../data/files.h"
 #include "faults.h"
 #include "soak.h"
+#include "thalweg/lib/base/append.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/data/readers.h"
@@ -132,6 +133,37 @@ TEST(Fault, EveryCallOfEveryWriterFailsOnce) {
     }
   }
   report("injected failures of writers", injected);
+}
+
+TEST(Fault, AppendsAllOrNothing) {
+  const Folder folder;
+  const std::string path = folder.file("log"), line = "0.25,0.5\n";
+  for (const int error : {ENOSPC, EIO}) {
+    for (const bool stays : {false, true}) {
+      for (std::size_t call = 1;; ++call) {
+        folder.write("log", "header\n");
+        FailingFileSystem failing({.call = call, .error = error, .stays = stays});
+        bool thrown = false;
+        {
+          const FileSystemScope scope(failing);
+          try {
+            append_file(path, bytes_of(line));
+          } catch (const RunError&) {
+            thrown = true;
+          }
+        }
+        EXPECT_EQ(failing.open_files(), 0);
+        const std::string now = content_of(path);
+        EXPECT_TRUE(now == "header\n" + line || (thrown && now == "header\n")) << "call " << call << ": " << now;
+        if (failing.calls() < call) break;
+      }
+    }
+  }
+  FailingFileSystem slow({.most_bytes = 1, .interrupted = true});
+  const FileSystemScope scope(slow);
+  folder.write("log", "");
+  append_file(path, bytes_of(line));
+  EXPECT_EQ(content_of(path), line);
 }
 
 TEST(Fault, ShortAndInterruptedCallsChangeNothing) {
