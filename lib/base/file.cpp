@@ -148,7 +148,8 @@ std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit) {
   std::size_t filled = 0;
   while (filled < bytes.size()) {
     const ssize_t n = uninterrupted([&] {
-      return file_system().read(file.get(), bytes.data() + filled, std::min(bytes.size() - filled, std::size_t{1} << 30));
+      constexpr std::size_t most = std::size_t{1} << 30;
+      return file_system().read(file.get(), bytes.data() + filled, std::min(bytes.size() - filled, most));
     });
     if (n < 0) file_error(path, "read", static_cast<int>(-n));
     if (n == 0) run_error("{}: it became shorter while it was read: {} of {} bytes", shown(path), filled, bytes.size());
@@ -227,7 +228,8 @@ std::vector<std::byte> inflate_raw(std::span<const std::byte> bytes, std::uint64
     if (code == Z_STREAM_END) break;
     if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + source);
     if (code != Z_OK && code != Z_BUF_ERROR)
-      run_error("{}: byte {}: damaged deflate data: {}", source, consumed, z.msg != nullptr ? z.msg : "no reason given");
+      run_error("{}: byte {}: damaged deflate data: {}", source, consumed,
+                z.msg != nullptr ? z.msg : "no reason given");
     if (made == 0 && give == z.avail_in) run_error("{}: the deflate data is cut off after {} bytes", source, consumed);
   }
   if (filled != size || consumed != bytes.size())
@@ -316,10 +318,12 @@ void try_remove_file(const std::string& path) { file_system().remove(path); }
 
 Descriptor locked_file(const std::string& path) {
   check_path(path);
-  Descriptor file(uninterrupted([&] { return file_system().open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); }));
+  Descriptor file(
+      uninterrupted([&] { return file_system().open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); }));
   if (file.get() < 0) file_error(path, "open", -file.get());
   const int result = uninterrupted([&] { return file_system().lock(file.get()); });
-  if (result == -EWOULDBLOCK) run_error("{}: is in use by process {}", shown(path), shown(text_of(read_file(path, 64))));
+  if (result == -EWOULDBLOCK)
+    run_error("{}: is in use by process {}", shown(path), shown(text_of(read_file(path, 64))));
   // A file system without locks (some network disks) has one user at a time, or nobody to tell.
   if (result < 0 && result != -ENOTSUP && result != -ENOLCK) file_error(path, "lock", -result);
   char host[33] = "";

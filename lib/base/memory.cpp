@@ -53,7 +53,8 @@ void lower_by_groups(MemoryLimit& limit) {
   while (std::getline(groups, line)) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", group = line.substr(second + 1);
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string group = line.substr(second + 1);
     if (controllers == ",,") lower_by_groups(limit, "/sys/fs/cgroup", group, "memory.max", "memory.current");
     if (controllers.find(",memory,") != std::string::npos)
       lower_by_groups(limit, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes");

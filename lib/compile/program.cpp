@@ -308,8 +308,8 @@ void check_memory_before(const Graph& graph, int threads) {
   constexpr std::size_t kernels = std::size_t{96} << 20;
   const std::size_t stacks = static_cast<std::size_t>(threads - 1) * thread_stack_bytes();
   if (bytes + kernels + stacks > limit.left)
-    run_error("graph '{}' needs {} bytes, with {} for kernels and {} for the stacks of {} threads, and {} are available "
-              "({})", graph.name(), bytes + kernels + stacks, kernels, stacks, threads, limit.left, limit.name);
+    run_error("graph '{}' needs {} bytes, with {} for kernels and {} for the stacks of {} threads, and {} are "
+              "available ({})", graph.name(), bytes + kernels + stacks, kernels, stacks, threads, limit.left, limit.name);
 }
 
 /// What is known before any of it is taken.

@@ -43,7 +43,8 @@ class Archive {
       if (total > largest_file) entry_error(e, fmt::format("more than {} bytes in all", largest_file));
       const std::span<const std::byte> packed = packed_bytes(e, end);
       const std::string source = fmt::format("{}: {}", path_, shown(e.name));
-      const std::vector<std::byte> inflated = e.method == 0 ? std::vector<std::byte>{} : inflate_raw(packed, e.size, source);
+      const std::vector<std::byte> inflated =
+          e.method == 0 ? std::vector<std::byte>{} : inflate_raw(packed, e.size, source);
       const std::span<const std::byte> content = e.method == 0 ? packed : std::span<const std::byte>(inflated);
       if (const std::uint32_t crc = crc32_of(content); crc != e.crc)
         entry_error(e, fmt::format("its data has CRC {}, and {} was written", crc32_text(crc), crc32_text(e.crc)));

@@ -299,7 +299,8 @@ void save_weights(const Variables& variables, const std::string& path,
 void load_weights(const Variables& variables, const std::string& path, const LoadOptions& options) {
   Safetensors content = read_safetensors(path);
   if (content.metadata.contains(std::string(checkpoint_key)))
-    std::erase_if(content.tensors, [](const auto& item) { return item.first.find(checkpoint_mark) != std::string::npos; });
+    std::erase_if(content.tensors,
+                  [](const auto& item) { return item.first.find(checkpoint_mark) != std::string::npos; });
   std::vector<std::string> problems;
   for (const std::string& name : variables.names()) {
     const auto found = content.tensors.find(name);

@@ -31,7 +31,8 @@ struct LoadOptions {
 /// Writes all variables (parameters, optimizer slots, counters) as a safetensors file.
 THALWEG_API void save_weights(const Variables& variables, const std::string& path,
                               const std::map<std::string, std::string>& metadata = {});
-/// Gives the variables the file's values; of a checkpoint, those of its variables. Throws RunError listing every tensor that is missing, unknown or of another
+/// Gives the variables the file's values; of a checkpoint, those of its variables. Throws RunError listing every tensor
+/// that is missing, unknown or of another
 /// type; nothing is changed then.
 THALWEG_API void load_weights(const Variables& variables, const std::string& path, const LoadOptions& options = {});
 /// The variables of a graph, from a file.

@@ -89,7 +89,8 @@ struct FitOptions {
   CompileOptions compile = {};
 };
 
-/// Training has diverged: a scalar output or an updated variable is nan or infinite after a step. The message names it, the epoch and the step.
+/// Training has diverged: a scalar output or an updated variable is nan or infinite after a step. The message names it,
+/// the epoch and the step.
 class THALWEG_API Diverged : public RunError {
  public:
   using RunError::RunError;
