@@ -107,6 +107,8 @@ class Merging {
       const auto output = static_cast<std::size_t>(at - group.out.begin());
       Work summing = part_of(group, {output}, true);
       if (!sums_in_one_pass(summing.groups[0])) continue;
+      // What it reads where the group stores it must stay stored.
+      for (const ValueId v : summing.in) ++readers[index_(root(v))];
       std::vector<std::size_t> others;
       for (std::size_t o = 0; o < group.out.size(); ++o)
         if (o != output) others.push_back(o);

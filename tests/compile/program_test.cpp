@@ -451,6 +451,24 @@ TEST(Kernels, AClippedStepReadsTheGradientsOnceForTheirNormAndOnceForTheUpdate) 
   EXPECT_EQ(count_named(penalized, "own:sum("), 0U) << penalized.text();
 }
 
+TEST(Kernels, TwoSumsOverOneGroupEachReadWhatTheyNeed) {
+  Graph g("sums");
+  const Value x = input(g, "x", f32(40)), y = tanh(x);
+  const Value squares = sum(square(y)), plain = sum(y);
+  g.output("squares", squares);
+  g.output("plain", plain);
+  Program p = compile(g, threads(1));
+  fill(p);
+  p.run();
+  double want_squares = 0, want_plain = 0;
+  for (const float value : p.input<float>("x")) {
+    want_plain += std::tanh(static_cast<double>(value));
+    want_squares += std::pow(std::tanh(static_cast<double>(value)), 2);
+  }
+  EXPECT_NEAR(p.scalar("squares"), want_squares, 1e-5);
+  EXPECT_NEAR(p.scalar("plain"), want_plain, 1e-5);
+}
+
 TEST(Kernels, AnUpdateMovesEachByteOnce) {
   Graph g = tiny();
   separate_results(g);
