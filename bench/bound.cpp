@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 
 #include "roofline.h"
@@ -12,7 +11,6 @@
 #include "thalweg/lib/base/logical_threads.h"
 #include "thalweg/lib/compile/plan.h"
 #include "thalweg/lib/compile/summary.h"
-#include "thalweg/lib/kernels/own.h"
 #include "thalweg/lib/onednn/fastest.h"
 
 namespace thalweg::bench {
@@ -34,23 +32,21 @@ double median_seconds(double budget, std::size_t least, F&& work) {
   return times[times.size() / 2];
 }
 
-/// The own kernel of a node on operands of its own, where there is one.
-std::optional<double> own_seconds(const KernelRequest& request) {
-  const std::unique_ptr<Kernel> kernel = own_kernel(request);
-  if (!kernel) return {};
-  std::vector<Tensor> tensors;
-  std::vector<const void*> in;
-  std::vector<void*> out;
-  for (const TensorType& type : request.in) in.push_back(tensors.emplace_back(type).data());
-  for (const TensorType& type : request.out) out.push_back(tensors.emplace_back(type).data());
-  Tensor scratch(TensorType{DType::u8, Shape{static_cast<Dim>(kernel->scratch_bytes() + 1)}});
-  return median_seconds(0.01, 2, [&] { kernel->run(in.data(), out.data(), scratch.data()); });
-}
-
 std::vector<TensorType> types_of(const Graph& graph, std::span<const ValueId> values) {
   std::vector<TensorType> types;
   for (const ValueId value : values) types.push_back(graph.type(value));
   return types;
+}
+
+/// The plan's kernel alone, on operands of its own.
+double alone_seconds(const Graph& graph, const Work& work) {
+  std::vector<Tensor> tensors;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  for (const TensorType& type : types_of(graph, work.in)) in.push_back(tensors.emplace_back(type).data());
+  for (const TensorType& type : types_of(graph, work.out)) out.push_back(tensors.emplace_back(type).data());
+  Tensor scratch(TensorType{DType::u8, Shape{static_cast<Dim>(work.kernel->scratch_bytes() + 1)}});
+  return median_seconds(0.01, 3, [&] { work.kernel->run(in.data(), out.data(), scratch.data()); });
 }
 
 std::string names_of(const Graph& graph, const Work& work) {
@@ -80,11 +76,9 @@ KernelBound bound_of(const Graph& graph, const Work& work, int threads) {
     if (!primitive) continue;
     bound.seconds = primitive->seconds;
     bound.by = "onednn:" + primitive->implementation;
-    constexpr double too_slow_to_try = 1e-4;  // our own kernels win at small sizes only
-    if (primitive->seconds > too_slow_to_try) continue;
-    if (const auto own = own_seconds(request); own && *own < bound.seconds) {
-      bound.seconds = *own;
-      bound.by = "own";
+    if (const double alone = alone_seconds(graph, work); alone < bound.seconds) {
+      bound.seconds = alone;
+      bound.by = work.kernel->name();
     }
   }
   return bound;

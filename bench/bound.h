@@ -18,9 +18,9 @@ struct KernelBound {
   double seconds = 0;
 };
 
-/// For each kernel of a program: the time of the fastest raw primitive for a matmul or convolution (oneDNN's in the
-/// layout it likes best, or our own), with whatever is fused to it for free; for every other kernel its operands and
-/// results, once each, at the in-place bandwidth of a footprint of that size.
+/// For each kernel of a program: for a matmul or convolution the time of the fastest raw primitive, which is oneDNN's
+/// in the layout it likes best, with whatever is fused to it for free, or the program's own kernel alone; for every
+/// other kernel its operands and results, once each, at the in-place bandwidth of a footprint of that size.
 std::vector<KernelBound> kernel_bounds(const Program& program);
 
 /// Prints `{"bound": {...}}`: the step's median time, the sum of the bounds, their ratio, and the kernels' bounds.

@@ -16,6 +16,7 @@ import time
 
 SOURCE = pathlib.Path(__file__).resolve().parent
 WORKLOADS = ["tiny", "tiny1", "adam1k", "digits", "mlp", "lenet", "adam10m", "resnet20", "resnet50"]
+TUNE = []  # not empty: ours choose their kernels by time
 PATIENCE = 600  # seconds that a peer may take to get ready: torch.compile is slow
 
 
@@ -43,6 +44,8 @@ class Peer:
 
     def arguments(self, mode, workload, threads, precision, variant, folder):
         arguments = [*self.command, mode, workload, "--threads", str(threads), "--precision", precision]
+        if self.name == "thalweg" and TUNE:
+            arguments.append("--tune")
         if self.name != "thalweg" and not self.given:
             arguments += ["--variant=" + variant] if "libtorch" not in self.name else ["--variant", variant]
             arguments += ["--folder", str(folder)]
@@ -296,6 +299,7 @@ class Comparison:
         except Gone as gone:
             say(f"  {gone}")
             self.results.setdefault("refused", {})[f"{workload}/{threads}/{precision}"] = str(gone)
+            self.save()
             return
         peers = []
         for peer in self.peers:
@@ -565,6 +569,7 @@ def markdown(results):
                 f"{found[n]['ratio']:.2f}" if n in found else "–" for n in ["thalweg", *names]) + " |")
     notes = [f"{row['workload']}, {row['threads']} threads: {title_of(results, n)} is void: {e['void']}"
              for row in sorted_rows(results) for n, e in row["peers"].items() if e.get("void")]
+    notes += [f"{key}: {reason}" for key, reason in results.get("refused", {}).items()]
     notes += [f"missing: {name}: {reason}" for name, reason in results["missing"].items()]
     if notes:
         text += [""] + [f"- {note}" for note in notes]
@@ -641,6 +646,7 @@ def parsed():
     parser.add_argument("--starts", type=int, default=5, help="processes timed to their first step (%(default)s)")
     parser.add_argument("--only", choices=["probe", "rows", "start", "busy", "sizes", "report"], action="append",
                         help="do this part; the others keep what was found before")
+    parser.add_argument("--tune", action="store_true", help="let ours choose matmuls and convolutions by their times")
     parser.add_argument("--lock", action="append", default=[], metavar="FILE",
                         help="hold this lock (flock) while timing")
     parser.add_argument("--fresh", action="store_true", help="forget what was found before")
@@ -657,6 +663,7 @@ def parsed():
 def main():
     options = parsed()
     LOCKS.extend(options.lock)
+    TUNE.extend(["--tune"] if options.tune else [])
     comparison = Comparison(options)
     known = [p.name for p in all_peers(comparison.build, options.peer_command)]
     for name in options.peers:

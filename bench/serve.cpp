@@ -132,9 +132,14 @@ std::vector<double> numbers_of(const Json& json, const char* key, const std::str
 }  // namespace
 
 Program compiled(const Workload& workload, const ServeOptions& options) {
-  CompileOptions compile_options{.logical_threads = options.threads, .variables = Variables()};
-  if (options.precision != "f32") run_error("this build has no precision '{}'; it has f32", options.precision);
-  return compile(workload.build(), compile_options);
+  if (options.precision != "f32" && options.precision != "bf16")
+    run_error("there is no precision '{}'; there are f32 and bf16", options.precision);
+  const Precision precision = options.precision == "bf16" ? Precision::bf16 : Precision::f32;
+  Program program = compile(workload.build(), {.logical_threads = options.threads, .tune = options.tune,
+                                               .precision = precision, .variables = Variables()});
+  // What falls back to f32 must not be timed as bf16.
+  if (precision == Precision::bf16 && !program.notices().empty()) run_error("{}", program.notices().front());
+  return program;
 }
 
 void serve(const Workload& workload, const ServeOptions& options, std::istream& in, std::ostream& out) {
@@ -144,8 +149,8 @@ void serve(const Workload& workload, const ServeOptions& options, std::istream& 
   const auto allocations = allocations_of([&] { program.run(); });
   const std::size_t block = block_of(program);
   Json ready{{"workload", workload.name}, {"of", "thalweg " THALWEG_VERSION}, {"threads", program.logical_threads()},
-             {"precision", options.precision}, {"kernels", program.kernels()}, {"reorders", program.reorders()},
-             {"planned_bytes", program.memory().total()}};
+             {"precision", options.precision}, {"tuned", options.tune}, {"kernels", program.kernels()},
+             {"reorders", program.reorders()}, {"planned_bytes", program.memory().total()}};
   if (allocations) ready["allocations"] = *allocations;
   out << Json{{"ready", ready}}.dump() << std::endl;
   for (std::string line; std::getline(in, line);)

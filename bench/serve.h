@@ -16,9 +16,11 @@ inline constexpr int compared_steps = 20;
 struct ServeOptions {
   int threads = 1;
   std::string precision = "f32";  ///< or bf16
+  bool tune = false;              ///< as CompileOptions::tune
 };
 
-/// Compiles the workload as `options` say. Throws RunError for a precision that there is not.
+/// Compiles the workload as `options` say. Throws RunError for a precision that there is not, or not on this
+/// processor.
 Program compiled(const Workload& workload, const ServeOptions& options);
 
 /// Prints `{"ready": {...}}` with what the program is; then, for every line K that it reads, runs K steps and prints

@@ -55,6 +55,7 @@ int run(int argc, char** argv) {
   mode->require_option(0, 1);
   app.add_option("--threads", options.threads, "logical threads")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--precision", options.precision, "f32 or bf16")->capture_default_str();
+  app.add_flag("--tune", options.tune, "choose matmuls and convolutions by their times");
   app.add_option("--folder", folder, "of --export and --judge");
   app.allow_extras();
   try {

@@ -69,18 +69,20 @@ std::optional<TimedPrimitive> fastest_matmul(const KernelRequest& request) {
   const Dim m = y[rank - 2], n = y[rank - 1], k = a[ta ? rank - 2 : rank - 1];
   Dim batch = 1;
   for (std::size_t i = 0; i + 2 < rank; ++i) batch *= y[i];
-  const auto type = data_type(request.out[0].dtype);
-  const auto desc = [&](Dim rows, Dim columns, bool transposed, bool any) {
-    const Dims dims{batch, rows, columns};
-    return any ? memory::desc(dims, type, Tag::any) : memory::desc(dims, type, transposed ? Tag::acb : Tag::abc);
+  const auto desc = [&](const TensorType& of, Dim rows, Dim columns, bool transposed, bool any) {
+    return memory::desc(Dims{batch, rows, columns}, data_type(of.dtype),
+                        any ? Tag::any : transposed ? Tag::acb : Tag::abc);
   };
+  const TensorType &a_type = request.in[0], &b_type = request.in[1], &y_type = request.out[0];
   Fastest fastest;
   for (const bool any_a : {false, true})
     for (const bool any_b : {false, true})
       fastest.consider<dnnl::matmul>(
           [&] {
             return dnnl::matmul::primitive_desc(
-                dnnl::matmul::desc(desc(m, k, ta, any_a), desc(k, n, tb, any_b), desc(m, n, false, false)), engine());
+                dnnl::matmul::desc(desc(a_type, m, k, ta, any_a), desc(b_type, k, n, tb, any_b),
+                                   desc(y_type, m, n, false, false)),
+                engine());
           },
           [](const auto& pd) {
             return std::unordered_map<int, memory>{{DNNL_ARG_SRC, zeros(pd.src_desc())},
@@ -101,14 +103,13 @@ std::optional<TimedPrimitive> fastest_conv(const KernelRequest& request, Pass pa
   const TensorType& w_type = pass == Pass::weights ? request.out[0] : request.in[1];
   const TensorType& y_type = pass == Pass::forward ? request.out[0] : request.in[pass == Pass::data ? 0 : 1];
   const ConvGeometry geometry = conv_geometry(request.node.attrs, x_type.shape, w_type.shape);
-  const auto type = data_type(y_type.dtype);
   const auto activation = [&](const TensorType& t, Tag tag) {
-    return memory::desc(Dims{t.shape[0], t.shape[3], t.shape[1], t.shape[2]}, type, tag);
+    return memory::desc(Dims{t.shape[0], t.shape[3], t.shape[1], t.shape[2]}, data_type(t.dtype), tag);
   };
   const Dim groups = request.node.attrs.integer("groups");
   const Shape& s = w_type.shape;
-  const memory::desc w(groups == 1 ? Dims{s[3], s[2], s[0], s[1]} : Dims{groups, s[3] / groups, s[2], s[0], s[1]}, type,
-                       Tag::any);
+  const memory::desc w(groups == 1 ? Dims{s[3], s[2], s[0], s[1]} : Dims{groups, s[3] / groups, s[2], s[0], s[1]},
+                       data_type(w_type.dtype), Tag::any);
   Dims strides, dilation, low, high;
   for (std::size_t axis = 0; axis < 2; ++axis) {
     strides.push_back(geometry.stride[axis]);

@@ -98,6 +98,7 @@ TEST(Bench, SaysWhatIsWrong) {
   const Ran line = steps("--serve tiny", "12x\\n");
   EXPECT_EQ(line.status, 3);
   EXPECT_EQ(line.err, "steps: a line must be a number of steps from 1 to 100000000, not '12x'\n");
+  EXPECT_EQ(steps("--once tiny --precision f16").err, "steps: there is no precision 'f16'; there are f32 and bf16\n");
   EXPECT_EQ(steps("--serve tiny --threads 0").status, 2);
   EXPECT_EQ(steps("--serve tiny --once tiny").status, 2);
   EXPECT_EQ(steps("--export tiny").status, 2);
