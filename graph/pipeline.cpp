@@ -2,6 +2,8 @@
 #include "thalweg/graph/pipeline.h"
 
 #include <array>
+#include <chrono>
+#include <optional>
 
 #include "thalweg/graph/cse.h"
 #include "thalweg/graph/dce.h"
@@ -43,14 +45,21 @@ bool run_pipeline(Graph& graph, std::span<const Pass> passes, const PipelineOpti
   if (options.dump) options.dump("input", print(graph));
   bool changed_ever = false;
   std::string_view last;
+  std::size_t changes = 0;
   const std::size_t rounds = options.rounds + graph.size();
   for (std::size_t round = 1; round <= rounds; ++round) {
     bool changed = false;
     for (const Pass& pass : passes) {
+      if (changes == options.limit) return changed_ever;
+      const std::optional<Graph> before = options.trace ? std::optional(graph.clone()) : std::nullopt;
+      const auto start = std::chrono::steady_clock::now();
       if (!run_checked(pass, graph, options.check_flags)) continue;
+      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
       changed = changed_ever = true;
       last = pass.name;
+      ++changes;
       verify_after(pass, graph);
+      if (options.trace) options.trace({changes, round, pass.name, time.count(), *before, graph});
       if (options.dump) options.dump(fmt::format("{} {}", round, pass.name), print(graph));
     }
     if (!changed) return changed_ever;

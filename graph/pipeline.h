@@ -17,6 +17,16 @@ struct Pass {
   bool (*run)(Graph&);
 };
 
+/// One pass that changed a graph.
+struct PassRun {
+  std::size_t number = 0;  ///< of the passes that changed something, from 1
+  std::size_t round = 0;
+  std::string_view name;
+  double seconds = 0;
+  const Graph& before;
+  const Graph& after;
+};
+
 struct PipelineOptions {
   /// Passes that still change something after so many rounds and one more for each node are a fault of the library
   /// (InternalError). A merge of two nodes may be found only when those before them have been merged: one level of
@@ -25,6 +35,11 @@ struct PipelineOptions {
   /// Called with the text before the first pass (stage `input`), and after each pass that changed it (`2 cse`:
   /// round and name).
   std::function<void(std::string_view stage, const std::string& text)> dump = {};
+  /// Called after each pass that changed the graph. Costs a copy of the graph a pass.
+  std::function<void(const PassRun&)> trace = {};
+  /// Stops when so many passes have changed the graph: to find the first that is wrong.
+  std::size_t limit = unlimited;
+  static constexpr std::size_t unlimited = static_cast<std::size_t>(-1);
   /// Compares the texts before and after each pass with what it returned. Costs two prints a pass: for tests.
   bool check_flags = false;
 };

@@ -156,4 +156,11 @@ std::string print(const Graph& graph) {
   return text + "}\n";
 }
 
+std::string line_text(const Graph& graph, NodeId id, const Labels& labels) {
+  const Line line = line_of(graph, id, labels);
+  std::string text = fmt::format("{} = {} : {}", line.names, line.call, line.types);
+  if (!line.note.empty()) text += "  " + line.note;
+  return text;
+}
+
 }  // namespace thalweg

@@ -32,6 +32,9 @@ class THALWEG_API Labels {
   std::vector<std::size_t> first_;
 };
 
+/// The line of one node, not aligned: `%0 = matmul %x, @w1 : f32[64,128]  # mlp.cpp:9 in block1`.
+THALWEG_API std::string line_text(const Graph& graph, NodeId id, const Labels& labels);
+
 /// A text attribute as the text form spells it: a plain word as it is, anything else quoted with escapes.
 THALWEG_API std::string spelled(std::string_view text);
 

@@ -2,6 +2,7 @@
 // Private: threads. Everything runs on the one OpenMP pool that oneDNN uses too: two pools that spin would fight.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,16 @@ void check_threading(int logical);
 /// Before each run: cheap. Throws RunError inside an OpenMP parallel region, and in a child that was forked after
 /// the pool had started (its threads do not exist there, so the run would hang).
 void check_run(int logical);
+
+/// Sees each part of each parallel_for that is cut into several, from the thread that ran it: for traces.
+class PartObserver {
+ public:
+  virtual ~PartObserver() = default;
+  virtual void part(std::size_t worker, std::chrono::steady_clock::time_point begin,
+                    std::chrono::steady_clock::time_point end) = 0;
+};
+/// Sets the one observer; nullptr for none. Not while parts run.
+void observe_parts(PartObserver* observer);
 
 namespace detail {
 using PartFunction = void (*)(void* context, std::size_t begin, std::size_t end, std::size_t worker);

@@ -11,8 +11,7 @@
 namespace thalweg {
 namespace {
 
-// More steps than this would not leave their blocks in the first-level cache.
-constexpr std::size_t max_group = 48;
+constexpr std::size_t max_group = PlanReport::longest_group;
 
 class Grouping {
  public:

@@ -59,9 +59,6 @@ void separate_results(Graph& graph);
 /// Divides a graph into kernels and orders them.
 Plan plan_kernels(const Graph& graph, const ValueIndex& index, const CompileOptions& options, int threads);
 
-/// Where a buffer lies.
-enum class Region : std::uint8_t { arena, variable, input, constant };
-
 struct Buffer {
   Region region = Region::arena;
   std::size_t bytes = 0;

@@ -68,8 +68,7 @@ struct Named {
 }  // namespace
 
 struct Program::State {
-  Graph graph;
-  int threads = 1;
+  PlannedProgram planned;
   Variables store;
   std::vector<Tensor> variables;  ///< kept alive
   Block arena, constants;
@@ -80,8 +79,6 @@ struct Program::State {
   std::vector<SourceLoc> locs;  ///< of the node in each kernel that can fail
   std::vector<const void*> in;
   std::vector<void*> out;
-  MemoryReport memory;
-  std::string text;
   std::vector<std::string> notices;
   std::atomic<bool> busy = false;
   std::atomic<bool> not_finite = false;  ///< of what the last run wrote into variables
@@ -90,32 +87,30 @@ struct Program::State {
 
 namespace {
 
-Graph rewritten(const Graph& source, const CompileOptions& options, std::vector<std::string>& notices) {
-  Graph graph = source.clone();
-  verify(graph);
-  if (options.precision == Precision::bf16) {
-    if (onednn::multiplies_bf16())
-      use_bf16_products(graph);
-    else
-      notices.push_back(fmt::format("graph '{}' is computed in f32: this processor does not multiply bf16",
-                                    graph.name()));
-  }
-  std::vector<Pass> passes;
-  if (options.fold) passes.push_back({"fold", fold});
-  if (options.cse) passes.push_back({"cse", cse});
-  if (options.dce) passes.push_back({"dce", dce});
-  if (!passes.empty()) run_pipeline(graph, passes);
-  separate_results(graph);
-  return graph;
-}
-
 int chosen_threads(const Graph& graph, int asked) {
   if (asked < 0 || asked > 256) run_error("logical_threads is {}, must be 0 (chosen) to 256", asked);
   if (asked > 0) return asked;
   return flops(graph) < small_step_flops ? 1 : hardware_threads();
 }
 
-std::string place_text(const Buffer& b, const Graph& graph) {
+PlanReport report_of(const Plan& plan, const Placement& placement) {
+  PlanReport report{.kernels = {}, .buffers = {}, .outputs = placement.outputs};
+  for (const Buffer& b : placement.buffers)
+    report.buffers.push_back({.region = b.region, .bytes = b.bytes, .offset = b.offset, .node = b.node,
+                              .first = b.first, .last = b.last});
+  for (std::size_t k = 0; k < plan.works.size(); ++k) {
+    const Work& work = plan.works[k];
+    const Placement::Places& places = placement.works[k];
+    PlannedKernel kernel{.members = work.members, .in = work.in, .out = work.out, .in_buffers = places.in,
+                         .out_buffers = places.out, .implementation = work.kernel->name(),
+                         .reorders = work.kernel->reorders(), .copies_to_variable = work.to_variable};
+    if (places.scratch != Placement::none) kernel.scratch = places.scratch;
+    report.kernels.push_back(std::move(kernel));
+  }
+  return report;
+}
+
+std::string place_text(const PlannedBuffer& b, const Graph& graph) {
   switch (b.region) {
     case Region::arena: return fmt::format("arena+{}", b.offset);
     case Region::variable: return "@" + graph.node(b.node).name;
@@ -125,29 +120,34 @@ std::string place_text(const Buffer& b, const Graph& graph) {
   return "?";
 }
 
-std::string plan_text(const Graph& graph, const Plan& plan, const Placement& placement,
-                      const MemoryReport& memory) {
+MemoryReport memory_of(const Graph& graph, const Placement& placement) {
+  MemoryReport memory{.constants = placement.constants, .arena = placement.arena,
+                      .largest_live = placement.largest_live};
+  for (const NodeId id : graph.variables()) memory.variables += graph.node(id).types[0].bytes();
+  for (const NodeId id : graph.inputs()) memory.inputs += graph.node(id).types[0].bytes();
+  return memory;
+}
+
+}  // namespace
+
+std::string PlannedProgram::text() const {
   std::string text = fmt::format("plan {} {{\n", graph.name());
   const Labels labels(graph);
-  for (std::size_t k = 0; k < plan.works.size(); ++k) {
-    const Work& work = plan.works[k];
-    const Placement::Places& places = placement.works[k];
+  for (std::size_t k = 0; k < plan.kernels.size(); ++k) {
+    const PlannedKernel& kernel = plan.kernels[k];
     std::vector<std::string> in, out;
-    for (std::size_t i = 0; i < work.in.size(); ++i)
-      in.push_back(fmt::format("{} {}", labels(work.in[i]),
-                               place_text(placement.buffers[places.in[i]], graph)));
-    for (std::size_t i = 0; i < work.out.size(); ++i)
-      out.push_back(fmt::format("{} : {} {}", labels(work.out[i]), to_string(graph.type(work.out[i])),
-                                place_text(placement.buffers[places.out[i]], graph)));
+    for (std::size_t i = 0; i < kernel.in.size(); ++i)
+      in.push_back(fmt::format("{} {}", labels(kernel.in[i]), place_text(plan.buffers[kernel.in_buffers[i]], graph)));
+    for (std::size_t i = 0; i < kernel.out.size(); ++i)
+      out.push_back(fmt::format("{} : {} {}", labels(kernel.out[i]), to_string(graph.type(kernel.out[i])),
+                                place_text(plan.buffers[kernel.out_buffers[i]], graph)));
     text += fmt::format("  {:<4} {} -> {}\n       {}\n", k, fmt::join(in, ", "), fmt::join(out, ", "),
-                        work.kernel->name());
+                        kernel.implementation);
   }
   return text + fmt::format("  variables {} bytes, constants {}, inputs {}, arena {} (largest live {}), total {}\n}}\n",
                             memory.variables, memory.constants, memory.inputs, memory.arena, memory.largest_live,
                             memory.total());
 }
-
-}  // namespace
 
 Program::Program(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Program::~Program() = default;
@@ -163,25 +163,20 @@ struct Program::Assembly {
   std::vector<Tensor> input_of, variable_of;
 
   void bind_stored() {
-    input_of.resize(p.graph.size());
-    variable_of.resize(p.graph.size());
-    for (const NodeId id : p.graph.variables()) {
-      variable_of[id] = p.store.ensure(p.graph, id);
+    input_of.resize(p.planned.graph.size());
+    variable_of.resize(p.planned.graph.size());
+    for (const NodeId id : p.planned.graph.variables()) {
+      variable_of[id] = p.store.ensure(p.planned.graph, id);
       p.variables.push_back(variable_of[id]);
-      p.memory.variables += variable_of[id].bytes();
     }
-    for (const NodeId id : p.graph.inputs()) {
-      const Node& node = p.graph.node(id);
+    for (const NodeId id : p.planned.graph.inputs()) {
+      const Node& node = p.planned.graph.node(id);
       input_of[id] = Tensor(node.types[0]);
-      p.memory.inputs += input_of[id].bytes();
       p.inputs.push_back({node.name, node.types[0], input_of[id].data()});
     }
   }
 
   void allocate_blocks() {
-    p.memory.constants = placement.constants;
-    p.memory.arena = placement.arena;
-    p.memory.largest_live = placement.largest_live;
     p.input_tensors = input_of;
     p.arena = allocate(placement.arena, "arena");
     p.constants = allocate(placement.constants, "constants");
@@ -190,7 +185,7 @@ struct Program::Assembly {
   }
 
   void fill_constant(const Buffer& b) {
-    const Node& node = p.graph.node(b.node);
+    const Node& node = p.planned.graph.node(b.node);
     std::vector<double> values = node.attrs.reals("values");
     const std::size_t count = b.bytes / size_of(node.types[0].dtype);
     if (values.size() == 1) values.resize(count, values.front());
@@ -210,7 +205,7 @@ struct Program::Assembly {
 
   void watch(Kernel& kernel, std::size_t result, const Buffer& buffer) {
     if (buffer.region != Region::variable) return;
-    const TensorType& type = p.graph.node(buffer.node).types[0];
+    const TensorType& type = p.planned.graph.node(buffer.node).types[0];
     if (is_float(type.dtype) && !kernel.watch(result, p.not_finite))
       p.unwatched.push_back({type.dtype, variable_of[buffer.node].data(), static_cast<std::size_t>(type.elements())});
   }
@@ -226,15 +221,15 @@ struct Program::Assembly {
       const Placement::Places& places = placement.works[k];
       p.kernels.push_back(std::move(plan.works[k].kernel));
       for (std::size_t i = 0; i < places.out.size(); ++i) watch(*p.kernels.back(), i, placement.buffers[places.out[i]]);
-      p.locs.push_back(p.graph.node(plan.works[k].members.front()).loc);
+      p.locs.push_back(p.planned.graph.node(plan.works[k].members.front()).loc);
       p.entries.push_back({.kernel = p.kernels.back().get(), .in = in, .out = out,
                            .scratch = places.scratch == Placement::none ? nullptr : address(places.scratch)});
       in += places.in.size();
       out += places.out.size();
     }
-    for (std::size_t i = 0; i < p.graph.outputs().size(); ++i) {
-      const Graph::Output& output = p.graph.outputs()[i];
-      p.outputs.push_back({output.name, p.graph.type(output.value), address(placement.outputs[i])});
+    for (std::size_t i = 0; i < p.planned.graph.outputs().size(); ++i) {
+      const Graph::Output& output = p.planned.graph.outputs()[i];
+      p.outputs.push_back({output.name, p.planned.graph.type(output.value), address(placement.outputs[i])});
     }
   }
 };
@@ -254,8 +249,8 @@ std::size_t planned_bytes(const Placement& placement, const Graph& graph) {
   return placement.arena + placement.constants + stored_bytes(graph);
 }
 
-/// A graph with its kernels and their places.
-struct Planned {
+/// A graph with its kernels and their places, ready for addresses.
+struct Prepared {
   Graph graph;
   ValueIndex index;
   Plan plan;
@@ -263,7 +258,7 @@ struct Planned {
   std::size_t bytes;
 };
 
-Planned planned(Graph graph, const CompileOptions& options, int threads) {
+Prepared prepared(Graph graph, const CompileOptions& options, int threads) {
   ValueIndex index(graph);
   Plan plan = plan_kernels(graph, index, options, threads);
   Placement placement = place(graph, index, plan, options);
@@ -272,12 +267,12 @@ Planned planned(Graph graph, const CompileOptions& options, int threads) {
 }
 
 /// The plan that computes least among those within the budget.
-Planned planned_within(Graph graph, const CompileOptions& options, int threads) {
-  Planned plain = planned(graph, options, threads);
+Prepared prepared_within(Graph graph, const CompileOptions& options, int threads) {
+  Prepared plain = prepared(graph, options, threads);
   if (options.memory_budget == 0 || plain.bytes <= options.memory_budget) return plain;
   std::size_t smallest = plain.bytes;
   for (Recomputed& choice : recompute_choices(graph)) {
-    Planned other = planned(std::move(choice.graph), options, threads);
+    Prepared other = prepared(std::move(choice.graph), options, threads);
     if (other.bytes <= options.memory_budget) return other;
     smallest = std::min(smallest, other.bytes);
   }
@@ -318,27 +313,71 @@ void check_memory(const Placement& placement, const Graph& graph) {
   if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, bytes, limit);
 }
 
+Graph rewritten_noting(const Graph& source, const CompileOptions& options, std::vector<std::string>& notices) {
+  Graph graph = source.clone();
+  verify(graph);
+  if (options.precision == Precision::bf16) {
+    if (onednn::multiplies_bf16())
+      use_bf16_products(graph);
+    else
+      notices.push_back(fmt::format("graph '{}' is computed in f32: this processor does not multiply bf16",
+                                    graph.name()));
+  }
+  const std::vector<Pass> passes = passes_of(options);
+  if (!passes.empty()) run_pipeline(graph, passes, {.limit = options.pass_limit});
+  separate_results(graph);
+  return graph;
+}
+
+/// Fills in all of `planned`.
+Prepared prepare(const Graph& source, const CompileOptions& options, PlannedProgram& planned,
+                 std::vector<std::string>& notices) {
+  planned.graph = rewritten_noting(source, options, notices);
+  planned.logical_threads = chosen_threads(planned.graph, options.logical_threads);
+  check_memory_before(planned.graph, planned.logical_threads);
+  check_threading(planned.logical_threads);
+  const FloatingPointScope floating_point(planned.logical_threads);
+  const LogicalThreads logical(planned.logical_threads);
+  Prepared made = prepared_within(planned.graph, options, planned.logical_threads);
+  planned.graph = made.graph;
+  check_placement(planned.graph, made.index, made.plan, made.placement);
+  planned.plan = report_of(made.plan, made.placement);
+  planned.memory = memory_of(planned.graph, made.placement);
+  return made;
+}
+
 }  // namespace
+
+std::vector<Pass> passes_of(const CompileOptions& options) {
+  std::vector<Pass> passes;
+  if (options.fold) passes.push_back({"fold", fold});
+  if (options.cse) passes.push_back({"cse", cse});
+  if (options.dce) passes.push_back({"dce", dce});
+  return passes;
+}
+
+Graph rewritten(const Graph& source, const CompileOptions& options) {
+  std::vector<std::string> notices;
+  return rewritten_noting(source, options, notices);
+}
+
+PlannedProgram plan(const Graph& graph, const CompileOptions& options) {
+  PlannedProgram planned;
+  std::vector<std::string> notices;
+  prepare(graph, options, planned, notices);
+  return planned;
+}
 
 Program compile(const Graph& source, const CompileOptions& options) {
   auto state = std::make_unique<Program::State>();
   Program::State& p = *state;
-  p.graph = rewritten(source, options, p.notices);
-  p.threads = chosen_threads(p.graph, options.logical_threads);
+  Prepared prepared = prepare(source, options, p.planned, p.notices);
   p.store = options.variables;
-  check_memory_before(p.graph, p.threads);
-  check_threading(p.threads);
-  const FloatingPointScope floating_point(p.threads);
-  const LogicalThreads logical(p.threads);
-
-  auto [graph, index, plan, placement, bytes] = planned_within(p.graph, options, p.threads);
-  p.graph = graph;
-  check_placement(p.graph, index, plan, placement);
-  check_memory(placement, p.graph);
-  Program::Assembly assembly{p, index, plan, placement, {}, {}};
+  check_memory(prepared.placement, p.planned.graph);
+  const FloatingPointScope floating_point(p.planned.logical_threads);
+  Program::Assembly assembly{p, prepared.index, prepared.plan, prepared.placement, {}, {}};
   assembly.bind_stored();
   assembly.allocate_blocks();
-  p.text = plan_text(p.graph, plan, placement, p.memory);
   assembly.bind_kernels();
   return Program(std::move(state));
 }
@@ -348,21 +387,21 @@ Program::State& Program::state() const {
   return *state_;
 }
 
-void Program::run() {
+template <class RunEntry>
+void Program::step(RunEntry&& run_entry) {
   State& p = state();
-  if (p.busy.exchange(true)) run_error("program '{}' is already running in another thread", p.graph.name());
+  if (p.busy.exchange(true)) run_error("program '{}' is already running in another thread", p.planned.graph.name());
   struct Release {
     std::atomic<bool>& busy;
     ~Release() { busy = false; }
   } release{p.busy};
-  check_run(p.threads);
-  const FloatingPointScope floating_point(p.threads);
-  const LogicalThreads logical(p.threads);
+  check_run(p.planned.logical_threads);
+  const FloatingPointScope floating_point(p.planned.logical_threads);
+  const LogicalThreads logical(p.planned.logical_threads);
   p.not_finite.store(false, std::memory_order_relaxed);
   const Entry* entry = p.entries.data();
   try {
-    for (const Entry* const end = entry + p.entries.size(); entry != end; ++entry)
-      entry->kernel->run(entry->in, entry->out, entry->scratch);
+    for (const Entry* const end = entry + p.entries.size(); entry != end; ++entry) run_entry(*entry);
   } catch (const LabelError& error) {
     throw error.at(p.locs[static_cast<std::size_t>(entry - p.entries.data())]);
   } catch (const RunError& error) {
@@ -374,6 +413,21 @@ void Program::run() {
 }
 
 bool Program::finite() const { return !state().not_finite.load(std::memory_order_relaxed); }
+
+void Program::run() {
+  step([](const Entry& entry) { entry.kernel->run(entry.in, entry.out, entry.scratch); });
+}
+
+void Program::run(StepObserver& observer) {
+  std::size_t k = 0;
+  step([&](const Entry& entry) {
+    const PlannedKernel& planned = state().planned.plan.kernels[k];
+    observer.before(k, {entry.in, planned.in.size()});
+    entry.kernel->run(entry.in, entry.out, entry.scratch);
+    observer.after(k, {entry.out, planned.out.size()});
+    ++k;
+  });
+}
 
 namespace {
 
@@ -390,12 +444,12 @@ const Named& slot_named(const Slots& slots, std::string_view name, std::string_v
 }  // namespace
 
 Program::Slot Program::input_slot(std::string_view name) const {
-  const Named& slot = slot_named(state().inputs, name, "input", state().graph);
+  const Named& slot = slot_named(state().inputs, name, "input", state().planned.graph);
   return {slot.type, slot.data};
 }
 
 Program::Slot Program::output_slot(std::string_view name) const {
-  const Named& slot = slot_named(state().outputs, name, "output", state().graph);
+  const Named& slot = slot_named(state().outputs, name, "output", state().planned.graph);
   return {slot.type, slot.data};
 }
 
@@ -404,11 +458,11 @@ void Program::wrong_element(std::string_view name, const TensorType& type) {
 }
 
 const TensorType& Program::input_type(std::string_view name) const {
-  return slot_named(state().inputs, name, "input", state().graph).type;
+  return slot_named(state().inputs, name, "input", state().planned.graph).type;
 }
 
 const TensorType& Program::output_type(std::string_view name) const {
-  return slot_named(state().outputs, name, "output", state().graph).type;
+  return slot_named(state().outputs, name, "output", state().planned.graph).type;
 }
 
 bool Program::has_output(std::string_view name) const {
@@ -451,12 +505,23 @@ double Program::scalar(std::string_view name) const {
 }
 
 Variables Program::variables() const { return state().store; }
-const MemoryReport& Program::memory() const { return state().memory; }
-int Program::logical_threads() const { return state().threads; }
+const MemoryReport& Program::memory() const { return state().planned.memory; }
+int Program::logical_threads() const { return state().planned.logical_threads; }
 std::size_t Program::kernels() const { return state().entries.size(); }
-const Graph& Program::graph() const { return state().graph; }
-std::string Program::text() const { return state().text; }
 const std::vector<std::string>& Program::notices() const { return state().notices; }
+const Graph& Program::graph() const { return state().planned.graph; }
+const PlannedProgram& Program::planned() const { return state().planned; }
+std::string Program::text() const { return planned().text(); }
+
+std::string_view to_string(Region region) {
+  switch (region) {
+    case Region::arena: return "arena";
+    case Region::variable: return "variable";
+    case Region::input: return "input";
+    case Region::constant: return "constant";
+  }
+  return "?";
+}
 
 std::size_t Program::reorders() const {
   std::size_t total = 0;

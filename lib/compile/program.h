@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "thalweg/graph/graph.h"
+#include "thalweg/graph/pipeline.h"
 #include "thalweg/lib/base/tensor.h"
+#include "thalweg/lib/compile/plan_report.h"
 
 namespace thalweg {
 
@@ -71,6 +73,8 @@ struct CompileOptions {
   /// part computes forward values again instead of keeping them: the results are the same to the last bit. compile()
   /// throws RunError, naming the smallest budget that it could keep, if none of its ways is small enough.
   std::size_t memory_budget = 0;
+  /// Only so many rewrites that change something, to find the first that is wrong: `0` leaves the graph as it is.
+  std::size_t pass_limit = static_cast<std::size_t>(-1);
   /// The store to read and write; by default a new one, filled by the initializers.
   Variables variables = {};
 };
@@ -83,6 +87,16 @@ struct MemoryReport {
   std::size_t arena = 0;       ///< activations, gradients and kernels' scratch, sharing one block by lifetime
   std::size_t largest_live = 0;  ///< the largest sum of what is alive at one time: no arena can be smaller
   std::size_t total() const { return variables + constants + inputs + arena; }
+};
+
+/// A program without its memory: what compile() would make.
+struct PlannedProgram {
+  Graph graph;  ///< after the rewrites
+  PlanReport plan;
+  MemoryReport memory;
+  int logical_threads = 1;
+  /// Each kernel: what it computes, its implementation, where its operands lie.
+  THALWEG_API std::string text() const;
 };
 
 /// A compiled graph: a flat list of kernels over planned memory. Made by compile(); movable, not copyable.
@@ -106,6 +120,9 @@ class THALWEG_API Program {
   void run();
   /// Whether everything that the last run() wrote into variables is finite.
   bool finite() const;
+  /// The same step and the same bits, with `observer` called before and after each kernel: for profiles and the search
+  /// for wrong numbers. What it throws ends the step.
+  void run(StepObserver& observer);
 
   /// An output after run(); valid until the next run().
   template <class T>
@@ -135,7 +152,10 @@ class THALWEG_API Program {
   const std::vector<std::string>& notices() const;
   /// The graph after the rewrites, as it was compiled.
   const Graph& graph() const;
-  /// Each kernel: what it computes, its implementation, where its operands lie.
+  /// All that was decided, each kernel and each buffer, for tools.
+  const PlannedProgram& planned() const;
+  const PlanReport& plan() const { return planned().plan; }
+  /// planned().text().
   std::string text() const;
 
  private:
@@ -150,10 +170,19 @@ class THALWEG_API Program {
   struct State;
   struct Assembly;
   State& state() const;
+  template <class RunEntry>
+  void step(RunEntry&& run_entry);
   explicit Program(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
+/// The passes that compile() runs with these options.
+THALWEG_API std::vector<Pass> passes_of(const CompileOptions& options);
+/// The graph that compile() plans: a copy of `graph` after those passes.
+THALWEG_API Graph rewritten(const Graph& graph, const CompileOptions& options = {});
+/// The plan that compile() makes, checked in the same way, without taking the memory or reading a variable: for graphs
+/// of any size.
+THALWEG_API PlannedProgram plan(const Graph& graph, const CompileOptions& options = {});
 /// Rewrites a copy of the graph, plans it and prepares its kernels. The graph is not changed.
 THALWEG_API Program compile(const Graph& graph, const CompileOptions& options = {});
 
