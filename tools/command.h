@@ -6,6 +6,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace thalweg::tool {
 
@@ -34,7 +35,23 @@ using Action = std::function<Status()>;
 
 // Each adds its sub-command to the command line and, when chosen, sets `action`.
 void add_train(CLI::App& app, Action& action);
+void add_models(CLI::App& app, Action& action);
 void add_dump(CLI::App& app, Action& action);
+void add_summary(CLI::App& app, Action& action);
+void add_memory(CLI::App& app, Action& action);
+void add_explain(CLI::App& app, Action& action);
+void add_diff(CLI::App& app, Action& action);
+void add_passes(CLI::App& app, Action& action);
+void add_bisect(CLI::App& app, Action& action);
+void add_profile(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
+
+/// When colours are written.
+enum class Colour { automatic, always, never };
+/// --color, for the commands that have it: whether standard output gets colours. NO_COLOR forbids, --color overrules.
+bool coloured(Colour asked);
+void add_colour(CLI::App* command, Colour& colour);
+/// The text in a colour of the terminal: "31" red, "32" green, "33" yellow.
+std::string painted(std::string_view text, std::string_view code, bool colours);
 
 }  // namespace thalweg::tool

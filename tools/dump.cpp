@@ -1,24 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// thalweg dump: the canonical text of a graph.
-#include <cstdio>
+// thalweg dump: a graph at a stage of its compilation, in a format.
 #include <memory>
 
 #include "command.h"
 #include "graph_file.h"
-#include "thalweg/graph/print.h"
+#include "thalweg/graph/error.h"
+#include "thalweg/lib/inspect/dump.h"
 
 namespace thalweg::tool {
+namespace {
+
+struct Request : GraphRequest {
+  std::string stage = "optim";
+  std::string format = "text";
+};
+
+/// A wrong word is wrong usage, found before the graph is read.
+template <class F>
+auto named(F&& find) {
+  try {
+    return find();
+  } catch (const RunError& error) {
+    throw Stop(wrong_usage, std::string(error.what()) + " (see thalweg dump --help)");
+  }
+}
+
+Status dump_graph(const Request& request) {
+  DumpOptions options{.compile = request.options(), .portable = request.portable};
+  options.stage = named([&] { return stage_named(request.stage); });
+  options.format = named([&] { return dump_format_named(request.json ? "json" : request.format); });
+  put(dump(request.graph(), options), request.out);
+  return succeeded;
+}
+
+}  // namespace
 
 void add_dump(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("dump", "Print the canonical text of a graph's text file");
-  const auto path = std::make_shared<std::string>();
-  command->add_option("file", *path, "a graph as text; - reads standard input")->required();
-  command->callback([path, &action] {
-    action = [path] {
-      std::fputs(print(graph_from(*path)).c_str(), stdout);
-      return succeeded;
-    };
-  });
+  CLI::App* command = app.add_subcommand("dump", "Print a graph: its text, a picture, JSON for Netron, or a page for the browser");
+  const auto request = std::make_shared<Request>();
+  add_source(command, *request);
+  command->add_option("--stage", request->stage,
+                      "built, autodiff, optim, folded, fused, laid-out, scheduled or planned")->capture_default_str();
+  command->add_option("--format", request->format, "text, dot, svg, json or html")->capture_default_str();
+  command->add_flag("--portable", request->portable, "leave out what depends on the machine");
+  add_compile_options(command, *request);
+  add_result_options(command, *request);
+  command->callback([request, &action] { action = [request] { return dump_graph(*request); }; });
 }
 
 }  // namespace thalweg::tool

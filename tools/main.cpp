@@ -5,12 +5,17 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "command.h"
 #include "thalweg/graph/error.h"
+#include "thalweg/graph/opdef.h"
 
 namespace thalweg::tool {
 namespace {
@@ -41,15 +46,26 @@ Status complain(Status status, const std::string& message) {
   return status;
 }
 
+/// What to say if the first word is no sub-command; empty if it is one, or an option.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-' || argv[1][0] == '\0') return "";
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  const std::string word = argv[1];
+  if (std::find(known.begin(), known.end(), word) != known.end()) return "";
+  return fmt::format("there is no command '{}'{} (see thalweg --help)", word.substr(0, 60), suggestion(word, known));
+}
+
 Status run(int argc, char** argv) {
   CLI::App app("Thalweg: automatic differentiation on a static graph, compiled onto oneDNN.", "thalweg");
   app.set_version_flag("--version", "thalweg " THALWEG_VERSION);
   app.require_subcommand(1);
   app.footer(statuses);
   Action action;
-  add_train(app, action);
-  add_dump(app, action);
-  add_check(app, action);
+  for (const auto add : {add_train, add_models, add_dump, add_summary, add_memory, add_explain, add_diff, add_passes,
+                         add_bisect, add_profile, add_check})
+    add(app, action);
+  if (const std::string wrong = unknown_command(app, argc, argv); !wrong.empty()) return complain(wrong_usage, wrong);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -80,6 +96,25 @@ Status guarded_run(int argc, char** argv) {
 }
 
 }  // namespace
+
+bool coloured(Colour asked) {
+  if (asked != Colour::automatic) return asked == Colour::always;
+  const char* no_colour = std::getenv("NO_COLOR");
+  const bool forbidden = no_colour != nullptr && *no_colour != '\0';
+  return !forbidden && isatty(STDOUT_FILENO) == 1;
+}
+
+void add_colour(CLI::App* command, Colour& colour) {
+  const std::map<std::string, Colour> words = {
+      {"auto", Colour::automatic}, {"always", Colour::always}, {"never", Colour::never}};
+  command->add_option("--color", colour, "auto, always or never; NO_COLOR is heeded")
+      ->transform(CLI::CheckedTransformer(words).description(""));
+}
+
+std::string painted(std::string_view text, std::string_view code, bool colours) {
+  return colours && !code.empty() ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : std::string(text);
+}
+
 }  // namespace thalweg::tool
 
 int main(int argc, char** argv) {

@@ -31,7 +31,7 @@ struct PlannedKernel {
   std::vector<NodeId> members = {};  ///< the nodes inside, in order; for a copy the variable that it writes
   std::vector<ValueId> in = {};      ///< in the order the kernel takes them
   std::vector<ValueId> out = {};
-  std::vector<std::uint32_t> in_buffers = {}, out_buffers = {};  ///< of `in` and `out`: positions among the plan's buffers
+  std::vector<std::uint32_t> in_buffers = {}, out_buffers = {};  ///< of `in` and `out`, among the plan's buffers
   std::optional<std::uint32_t> scratch = {};           ///< the buffer that it works in
   std::string implementation = {};  ///< `own:pointwise(add,relu)`, `onednn:brg:avx512_core`
   std::size_t reorders = 0;    ///< layout changes that it makes

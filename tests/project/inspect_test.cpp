@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands that look into graphs, as a user runs them: golden results on the zoo, exit statuses, and that garbage
+// gets one line with its place. THALWEG_UPDATE_GOLDEN=1 writes the golden files anew.
+#include <gtest/gtest.h>
+
+#include "shell.h"
+
+namespace thalweg::project {
+namespace {
+
+Ran thalweg_run(const std::string& arguments) { return run(word_of(setting("THALWEG_TOOL")) + " " + arguments); }
+
+void expect_golden(const std::string& name, const std::string& arguments, int status = 0) {
+  SCOPED_TRACE("thalweg " + arguments);
+  const Ran ran = thalweg_run(arguments);
+  EXPECT_EQ(ran.status, status) << ran.err;
+  const std::filesystem::path file = source_root() / "tests/project/golden" / name;
+  if (const char* update = std::getenv("THALWEG_UPDATE_GOLDEN"); update != nullptr && *update != '\0')
+    write_text(file, ran.out);
+  EXPECT_EQ(ran.out, read_text(file)) << "golden file " << file;
+}
+
+// What is golden holds no number of the machine: no implementation, no arena, no time.
+
+TEST(Golden, Models) { expect_golden("models.txt", "models"); }
+
+TEST(Golden, Summaries) {
+  for (const char* model : {"tiny", "lecture", "digits", "lenet", "autoencoder", "mlp", "dbn", "resnet20", "resnet50"})
+    expect_golden(std::string("summary-") + model + ".txt", std::string("summary --portable ") + model);
+}
+
+TEST(Golden, Dumps) {
+  for (const char* stage : {"built", "autodiff", "optim", "folded"})
+    expect_golden(std::string("dump-tiny-") + stage + ".txt", std::string("dump tiny --stage ") + stage);
+  expect_golden("dump-tiny-built.dot", "dump tiny --stage built --format dot");
+  expect_golden("dump-tiny-built.json", "dump tiny --stage built --json");
+  expect_golden("dump-tiny-built.svg", "dump tiny --stage built --format svg");
+}
+
+TEST(Golden, PassesDiffAndReasons) {
+  expect_golden("passes-lecture.txt", "passes lecture --portable --full");
+  expect_golden("diff-tiny-folded.txt", "diff tiny --to folded", 1);
+  expect_golden("diff-tiny-batch.txt", "diff tiny lecture", 1);
+  expect_golden("reasons.txt", "explain --reasons");
+}
+
+TEST(Inspect, EveryCommandRunsOnAModelOnAFileAndOnStandardInput) {
+  const Folder folder;
+  const std::string file = word_of(folder.path() / "step.txt"), out = word_of(folder.path() / "out");
+  ASSERT_EQ(thalweg_run("dump tiny -o " + file).status, 0);
+  for (const char* command : {"dump", "dump --stage planned", "dump --format html", "summary", "memory", "explain --unfused",
+                              "passes", "bisect", "profile --steps 2 --no-limits", "check --steps 1"}) {
+    SCOPED_TRACE(command);
+    for (const std::string& source : {std::string("tiny"), file, "- <" + file}) {
+      const Ran ran = thalweg_run(std::string(command) + " " + source);
+      EXPECT_EQ(ran.status, 0) << ran.err;
+      EXPECT_EQ(ran.err, "");
+      EXPECT_FALSE(ran.out.empty());
+    }
+    const Ran json = thalweg_run(std::string(command) + " --json tiny");
+    EXPECT_EQ(json.status, 0) << json.err;
+    EXPECT_TRUE(json.out.starts_with("{") || json.out.starts_with("[")) << json.out.substr(0, 80);
+    const Ran quiet = thalweg_run(std::string(command) + " tiny -o " + out);
+    EXPECT_EQ(quiet.out, "");
+    EXPECT_FALSE(read_text(folder.path() / "out").empty());
+  }
+  EXPECT_EQ(thalweg_run("diff tiny " + file).status, 0);
+  EXPECT_EQ(thalweg_run("diff tiny lecture --json").status, 1);
+  EXPECT_EQ(thalweg_run("explain tiny %3").status, 0);
+  EXPECT_EQ(thalweg_run("summary tiny --batch 7").status, 0);
+  EXPECT_EQ(thalweg_run("memory tiny --top 3 --svg " + out).status, 0);
+  EXPECT_TRUE(read_text(folder.path() / "out").starts_with("<svg"));
+  EXPECT_EQ(thalweg_run("profile tiny --steps 2 --no-limits --trace " + out).status, 0);
+  EXPECT_TRUE(read_text(folder.path() / "out").starts_with("{\"displayTimeUnit\""));
+}
+
+TEST(Inspect, DotIsValidForGraphviz) {
+  if (run("dot -V").status != 0) GTEST_SKIP() << "no dot here";
+  for (const char* stage : {"built", "planned"}) {
+    const Ran ran = run(word_of(setting("THALWEG_TOOL")) + " dump lenet --batch 2 --format dot --stage " + stage +
+                        " | dot -Tsvg >/dev/null");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+  }
+}
+
+TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
+  const std::vector<std::pair<std::string, std::string>> rows = {
+      {"dmp tiny", "thalweg: there is no command 'dmp' (did you mean dump?) (see thalweg --help)\n"},
+      {"sumary tiny", "thalweg: there is no command 'sumary' (did you mean summary, memory?) (see thalweg --help)\n"},
+      {"dump tiny --stage fusd", "thalweg: there is no stage 'fusd' (did you mean fused?); the stages are built, autodiff, "
+                                 "optim, folded, fused, laid-out, scheduled, planned (see thalweg dump --help)\n"},
+      {"dump tiny --format jsn", "thalweg: there is no format 'jsn' (did you mean json?); the formats are text, dot, svg, "
+                                 "json, html (see thalweg dump --help)\n"}};
+  for (const auto& [arguments, message] : rows) {
+    const Ran ran = thalweg_run(arguments);
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_EQ(ran.err, message);
+    EXPECT_EQ(ran.out, "");
+  }
+  const Ran model = thalweg_run("dump lennet");
+  EXPECT_EQ(model.status, 3);
+  EXPECT_EQ(model.err, "thalweg: lennet: the file cannot be opened (did you mean lenet?)\n");
+}
+
+TEST(Inspect, WrongUsageIsOneLineAndStatusTwo) {
+  for (const char* arguments : {"memory", "summary", "explain", "explain tiny", "diff tiny", "diff - -", "passes",
+                                "bisect", "profile", "profile tiny --steps 0", "memory tiny --top 0",
+                                "dump tiny --batch 0", "check tiny --color red", "dump tiny --threads -1"}) {
+    const Ran ran = thalweg_run(arguments);
+    EXPECT_EQ(ran.status, 2) << arguments << ran.err;
+    EXPECT_EQ(ran.out, "");
+    EXPECT_EQ(lines_of(ran.err).size(), 1U) << ran.err;
+    EXPECT_NE(ran.err.find("--help"), std::string::npos) << ran.err;
+  }
+}
+
+TEST(Inspect, CheckTellsRightFromWrongFromNotFinite) {
+  const Folder folder;
+  write_text(folder.path() / "nan.txt",
+             "graph g {\n  %x = input : f32[4]\n  %0 = neg %x : f32[4]\n  %1 = log %0 : f32[4]  # net.cpp:7\n"
+             "  output y = %1\n}\n");
+  const Ran ran = thalweg_run("check --color always " + word_of(folder.path() / "nan.txt"));
+  EXPECT_EQ(ran.status, 4);
+  EXPECT_NE(ran.out.find("net.cpp:7"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("\x1b[31m"), std::string::npos);
+  EXPECT_EQ(thalweg_run("check tiny --steps 1").out.find('\x1b'), std::string::npos);
+}
+
+TEST(Inspect, GarbageIsOneLineWithItsPlaceAndStatusThree) {
+  const Folder folder;
+  const Ran whole = thalweg_run("dump lecture");
+  std::string deep = "graph g {\n  %0 = ";
+  deep.append(100'000, '[').append("\n}\n");
+  std::string binary = "graph g {\n  %x = in";
+  for (int i = 0; i < 4096; ++i) binary += static_cast<char>(i * 37);
+  const std::vector<std::pair<std::string, std::string>> garbage = {
+      {"truncated", whole.out.substr(0, whole.out.size() / 2)},
+      {"long", "graph g {\n  %x = input : f32[" + std::string(100'000'000, '1') + "]\n}\n"},
+      {"cyclic", "graph g {\n  %x = input : f32[2]\n  %0 = add %x, %1 : f32[2]\n  %1 = tanh %0 : f32[2]\n  output y = %1\n}\n"},
+      {"unknown", "graph g {\n  %x = input : f32[2]\n  %0 = tnah %x : f32[2]\n  output y = %0\n}\n"},
+      {"deep", deep},
+      {"binary", binary},
+      {"empty", ""}};
+  for (const auto& [name, text] : garbage) {
+    const std::filesystem::path file = folder.path() / (name + ".txt");
+    write_text(file, text);
+    for (const char* command : {"dump", "dump --stage planned --format html", "summary", "memory", "explain --unfused",
+                                "diff --to folded", "passes", "bisect", "profile --no-limits", "check"}) {
+      // Reading is the same for all commands; the long one takes a moment each.
+      if (name == "long" && std::string_view(command) != "dump" && std::string_view(command) != "check") continue;
+      SCOPED_TRACE(name + ": " + command);
+      const Ran ran = thalweg_run(std::string(command) + " " + word_of(file));
+      EXPECT_EQ(ran.status, 3);
+      EXPECT_EQ(ran.out, "");
+      EXPECT_EQ(lines_of(ran.err).size(), 1U) << ran.err;
+      // The file as the user gave it, line and column.
+      EXPECT_TRUE(ran.err.starts_with("thalweg: " + file.string() + ":")) << ran.err.substr(0, 300);
+      EXPECT_LT(ran.err.size(), 1000U);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace thalweg::project
