@@ -14,6 +14,7 @@ OpList check_ops();
 OpList conv_ops();
 OpList ctc_ops();
 OpList function_ops();
+OpList image_ops();
 OpList index_ops();
 OpList loss_ops();
 OpList matmul_ops();
@@ -31,8 +32,9 @@ namespace {
 
 OpList collected() {
   OpList all;
-  for (OpList (*list)() : {activation_ops, check_ops, conv_ops, ctc_ops, function_ops, index_ops, loss_ops, matmul_ops,
-                           metric_ops, movement_ops, norm_ops, pointwise_ops, pool_ops, random_ops, reduce_ops, softmax_ops,
+  for (OpList (*list)() : {activation_ops, check_ops, conv_ops, ctc_ops, function_ops, image_ops, index_ops, loss_ops,
+                           matmul_ops, metric_ops, movement_ops, norm_ops, pointwise_ops, pool_ops, random_ops,
+                           reduce_ops, softmax_ops,
                            source_ops})
     for (const OpDef* op : list()) all.push_back(op);
   std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });

@@ -417,6 +417,33 @@ void random_rows(Rows& rows) {
     draws("bernoulli", type, {Attr("p", 0.3)});
   }
   draws("bernoulli", boolean(11), {Attr("p", 0.8)});
+  const auto for_samples = [&](const char* op, const TensorType& type, std::vector<Attr> attrs) {
+    attrs.emplace_back("seed", 7);
+    attrs.emplace_back("key", 3);
+    not_differentiable(rows.add(op, {i64(type.shape[0]), i64()}, {whole(0, 1e6), whole(0, 1000)}, attrs, type));
+  };
+  for (const TensorType& type : {f32(7), f32(3, 5), f64(4, 2, 3)}) {
+    for_samples("sample_uniform", type, {Attr("low", -2.0), Attr("high", 3.0)});
+    for_samples("sample_normal", type, {Attr("mean", 1.0), Attr("stddev", 0.1)});
+    for_samples("sample_beta", type, {Attr("alpha", 0.2)});
+    for_samples("sample_beta", type, {Attr("alpha", 2.5)});
+  }
+}
+
+void image_rows(Rows& rows) {
+  // The map is no argument of the row: it has no gradient. One map shrinks and turns, one leaves the image for a part.
+  const std::vector<double> maps = {1.2, 0.3, -0.7, -0.4, 1.1, 0.6, 0.8, 0, 1.25, 0, -1, 4.5};
+  for (const char* op : {"affine_transform", "affine_transform_backward"})
+    for (const char* mode : {"constant", "nearest", "reflect", "wrap"}) {
+      OpCase& row = rows.add(op, {f32(2, 4, 5, 3)}, {usual}, {Attr("mode", mode)});
+      row.build = [op, mode, maps](Graph& graph, std::span<const Value> x) {
+        const Value map = graph.add(op_named("constant"), {}, {Attr("values", maps)}, f64(2, 6));
+        return graph.add(op_named(op), std::vector<Operand>{x[0], map}, {Attr("mode", mode)});
+      };
+    }
+  for (const TensorType& type : {f32(5, 3), f32(4), f32(1, 2)}) exact(rows.add("swap_pairs", {type}, {usual}));
+  for (const TensorType& type : {f32(5), f32(2, 3), f64(4)})
+    not_differentiable(rows.add("unit_vector", {type}, {real(-2, 2)}));
 }
 
 void matmul_rows(Rows& rows) {
@@ -557,6 +584,7 @@ std::vector<OpCase> collected() {
   movement_rows(rows);
   placement_rows(rows);
   random_rows(rows);
+  image_rows(rows);
   matmul_rows(rows);
   conv_rows(rows);
   pool_rows(rows);

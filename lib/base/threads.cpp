@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <filesystem>
 #include <limits>
 #include <mutex>
+#include <string>
+#include <system_error>
 
 #include "thalweg/graph/fail.h"
 
@@ -57,6 +60,32 @@ int hardware_threads() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1, omp_get_num_procs());
   return std::max(1, CPU_COUNT(&set));
+}
+
+namespace {
+bool keep_threads_on(const cpu_set_t& cores) {
+  bool all = true;
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error))
+    all = sched_setaffinity(std::stoi(task.path().filename().string()), sizeof cores, &cores) == 0 && all;
+  return !error && all;
+}
+}  // namespace
+
+OneCore::OneCore() {
+  if (sched_getaffinity(0, sizeof before_, &before_) != 0) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &before_)) continue;
+    CPU_SET(cpu, &one);
+    break;
+  }
+  set_ = keep_threads_on(one);
+}
+
+OneCore::~OneCore() {
+  if (set_) keep_threads_on(before_);
 }
 
 bool in_parallel() { return omp_in_parallel() != 0; }

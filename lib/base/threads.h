@@ -2,6 +2,8 @@
 // Private: threads. Everything runs on the one OpenMP pool that oneDNN uses too: two pools that spin would fight.
 #pragma once
 
+#include <sched.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +14,20 @@ namespace thalweg {
 
 /// How many cores this process may run on (its affinity mask), at least 1.
 int hardware_threads();
+/// While it lives, every thread of the process runs on one core; false where that cannot be set.
+class OneCore {
+ public:
+  OneCore();
+  ~OneCore();
+  OneCore(const OneCore&) = delete;
+  OneCore& operator=(const OneCore&) = delete;
+  explicit operator bool() const { return set_; }
+
+ private:
+  cpu_set_t before_{};
+  bool set_ = false;
+};
+
 /// Whether the caller is inside an OpenMP parallel region.
 bool in_parallel();
 

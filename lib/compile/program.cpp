@@ -280,7 +280,7 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
             "smaller batch needs less", graph.name(), plain.bytes, smallest, options.memory_budget);
 }
 
-[[noreturn]] void memory_error(const Graph& graph, std::size_t bytes, const MemoryLimit& limit) {
+[[noreturn]] void memory_error(const Graph& graph, const std::string& bytes, const MemoryLimit& limit) {
   std::vector<std::pair<std::size_t, ValueId>> largest;
   for (NodeId id = 0; id < graph.size(); ++id)
     for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r)
@@ -297,7 +297,8 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
 /// not known yet, and what is needed whatever it will be is.
 void check_memory_before(const Graph& graph, int threads) {
   const std::size_t bytes = stored_bytes(graph);
-  if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, bytes, limit);
+  if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
+    memory_error(graph, fmt::format("at least {}", bytes), limit);
   const MemoryLimit limit = address_space_limit();
   // Code that oneDNN generates, its tables, and the heaps of threads.
   constexpr std::size_t kernels = std::size_t{96} << 20;
@@ -310,7 +311,7 @@ void check_memory_before(const Graph& graph, int threads) {
 /// What is known before any of it is taken.
 void check_memory(const Placement& placement, const Graph& graph) {
   const std::size_t bytes = planned_bytes(placement, graph);
-  if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, bytes, limit);
+  if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, std::to_string(bytes), limit);
 }
 
 Graph rewritten_noting(const Graph& source, const CompileOptions& options, std::vector<std::string>& notices) {

@@ -86,7 +86,7 @@ double flops(const Graph& graph, NodeId id) {
   if (op == "conv2d") return 2 * elements(node.types[0]) * taps(operand(1));
   if (op == "conv2d_backward_data") return 2 * elements(operand(0)) * taps(operand(1));
   if (op == "conv2d_backward_weights") return 2 * elements(operand(1)) * taps(node.types[0]);
-  if (node.op->fusion == Fusion::source || node.op->fusion == Fusion::movement) return 0;
+  if (node.op->fusion == Fusion::source || node.op->fusion == Fusion::movement || op == "note") return 0;
   return largest(graph, id);
 }
 

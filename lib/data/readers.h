@@ -25,6 +25,25 @@ THALWEG_API TrainTest mnist(const std::string& folder);
 /// and C. Kaynak (1998), test part, CC BY 4.0; changed in form only (a gzipped CSV table).
 THALWEG_API Dataset digits();
 
+/// A CIFAR set (A. Krizhevsky: Learning multiple layers of features from tiny images, 2009) from the files of its
+/// binary version in a folder, plain or gzipped: inputs f32[N,32,32,3] in [0, 1], labels i32[N]. Throws RunError for a
+/// size that is no whole number of records, and for a label out of range.
+/// Ten classes: `data_batch_1.bin` to `data_batch_5.bin`, and `test_batch.bin`.
+THALWEG_API TrainTest cifar10(const std::string& folder);
+/// `train.bin` and `test.bin`; labels are the 100 fine classes, or the 20 coarse ones that they fall into, named by
+/// `fine_label_names.txt` or `coarse_label_names.txt` if that is there.
+THALWEG_API TrainTest cifar100(const std::string& folder, bool coarse = false);
+
+/// A picture as f32[H,W,C] in [0, 1]: PNG (gray, RGB or palette, of any depth; transparency is left out; not
+/// interlaced), or binary PGM and PPM (P5, P6). By its content, not its name. Everything in the file is checked,
+/// checksums too, and sizes before memory is asked for. Throws RunError with the path and the byte.
+THALWEG_API Tensor read_image(const std::string& path);
+/// Pictures sorted into a folder for each class, `cats/1.png`, `dogs/2.ppm`: inputs f32[N,H,W,C], labels i32[N];
+/// classes and files in the order of their names. Pictures are files that end in .png, .pgm or .ppm; all must be of one
+/// size and as many channels. Throws RunError naming the first that is not, a class without pictures, a folder without
+/// classes.
+THALWEG_API Dataset image_folder(const std::string& path);
+
 /// How a table is to be read.
 struct CsvOptions {
   /// The label's column: a name from the header, or a position (0 is the first, -1 the last).

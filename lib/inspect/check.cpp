@@ -2,12 +2,10 @@
 #include "thalweg/lib/inspect/check.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 
 #include "thalweg/graph/autodiff.h"
@@ -17,6 +15,7 @@
 #include "thalweg/graph/parse.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/graph/walk.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/summary.h"
 #include "thalweg/lib/inspect/kernel_check.h"
 #include "thalweg/lib/inspect/made_up.h"
@@ -225,37 +224,6 @@ std::vector<std::byte> bits_after(const Graph& graph, const CompileOptions& comp
   for (const std::string& name : program.variables().names()) add(program.variables().at(name));
   return bits;
 }
-
-/// While it lives, every thread of the process runs on one core.
-class OneCore {
- public:
-  OneCore() {
-    if (sched_getaffinity(0, sizeof before_, &before_) != 0) return;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &before_)) continue;
-      CPU_SET(cpu, &one);
-      break;
-    }
-    set_ = apply(one);
-  }
-  ~OneCore() { if (set_) apply(before_); }
-  OneCore(const OneCore&) = delete;
-  OneCore& operator=(const OneCore&) = delete;
-  explicit operator bool() const { return set_; }
-
- private:
-  static bool apply(const cpu_set_t& cores) {
-    bool all = true;
-    std::error_code error;
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error))
-      all = sched_setaffinity(std::stoi(task.path().filename().string()), sizeof cores, &cores) == 0 && all;
-    return !error && all;
-  }
-  cpu_set_t before_{};
-  bool set_ = false;
-};
 
 void check_bits(const Graph& graph, const CheckOptions& options, int threads, const Feeds& feeds,
                 std::vector<Verdict>& verdicts) {

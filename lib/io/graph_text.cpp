@@ -12,8 +12,7 @@ void write_text(const Graph& graph, const std::string& path) { write_file(path, 
 
 Graph read_text(const std::string& path) {
   const std::vector<std::byte> bytes = read_file(path, longest_text);
-  const auto slash = path.find_last_of('/');
-  return parse(text_of(bytes), slash == path.npos ? path : path.substr(slash + 1));
+  return parse(text_of(bytes), path);
 }
 
 }  // namespace thalweg

@@ -32,6 +32,7 @@ std::span<const NamedMaker> reduction_makers();
 std::span<const NamedMaker> movement_makers();
 std::span<const NamedMaker> index_makers();     ///< gather, scatter_add, one_hot, check
 std::span<const NamedMaker> random_makers();
+std::span<const NamedMaker> image_makers();
 
 /// A kernel from a function `(in, out, scratch)`.
 template <class F>

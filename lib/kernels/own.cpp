@@ -24,7 +24,8 @@ std::unique_ptr<Kernel> pointwise_of(const KernelRequest& request) {
 
 std::unique_ptr<Kernel> own_kernel(const KernelRequest& request) {
   for (const auto& makers : {matmul_makers(), convolution_makers(), pooling_makers(), row_makers(), loss_makers(),
-                             norm_makers(), reduction_makers(), movement_makers(), index_makers(), random_makers()})
+                             norm_makers(), reduction_makers(), movement_makers(), index_makers(), random_makers(),
+                             image_makers()})
     for (const NamedMaker& maker : makers)
       if (maker.op == request.node.op->name) return maker.make(request);
   return pointwise_of(request);

@@ -7,6 +7,7 @@
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/kernels/makers.h"
 #include "thalweg/lib/kernels/simd.h"
+#include "thalweg/ops/random.h"
 
 namespace thalweg {
 namespace {
@@ -75,9 +76,55 @@ std::unique_ptr<Kernel> bernoulli_kernel(const KernelRequest& r) {
   return drawn_from_one(r, "bernoulli", [=](std::uint32_t w) { return uniform24(w) < p ? 1.0 : 0.0; });
 }
 
+/// Fills the result with draw(words of the element), sample by sample.
+template <class F>
+std::unique_ptr<Kernel> drawn_for_samples(const KernelRequest& request, std::string_view name, F draw) {
+  constexpr std::size_t block = 256;
+  const PhiloxKey key = philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
+                                   static_cast<std::uint64_t>(request.node.attrs.integer("key")));
+  const DType dtype = request.out[0].dtype;
+  const std::size_t elements = count(request.out[0].elements()), each = elements / count(request.in[0].elements());
+  const int threads = request.threads;
+  return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
+    const auto* ids = input<std::int64_t>(in, 0);
+    const auto epoch = static_cast<std::uint64_t>(*input<std::int64_t>(in, 1));
+    parallel_for(threads, elements, grain_of(16), [&](std::size_t begin, std::size_t end, std::size_t) {
+      std::array<double, block> numbers;
+      for (std::size_t first = begin; first < end; first += block) {
+        const std::size_t n = std::min(block, end - first);
+        for (std::size_t i = 0; i < n; ++i) {
+          const std::size_t at = first + i;
+          numbers[i] = draw(SampleWords{key, static_cast<std::uint64_t>(ids[at / each]), epoch, at % each});
+        }
+        store_numbers(dtype, std::span(numbers.data(), n), output<std::byte>(out) + first * size_of(dtype));
+      }
+    });
+  });
+}
+
+std::unique_ptr<Kernel> sample_uniform_kernel(const KernelRequest& r) {
+  const double low = r.node.attrs.real("low"), high = r.node.attrs.real("high");
+  return drawn_for_samples(r, "sample_uniform",
+                           [=](const SampleWords& w) { return low + (high - low) * uniform24(w(0)[0]); });
+}
+std::unique_ptr<Kernel> sample_normal_kernel(const KernelRequest& r) {
+  const double mean = r.node.attrs.real("mean"), stddev = r.node.attrs.real("stddev");
+  return drawn_for_samples(r, "sample_normal", [=](const SampleWords& words) {
+    const PhiloxCounter w = words(0);
+    return mean + stddev * normal_of(w[0], w[1]);
+  });
+}
+std::unique_ptr<Kernel> sample_beta_kernel(const KernelRequest& r) {
+  const double alpha = r.node.attrs.real("alpha");
+  return drawn_for_samples(r, "sample_beta", [=](const SampleWords& w) { return beta_of(w, alpha); });
+}
+
 constexpr NamedMaker makers[] = {{"random_uniform", uniform_kernel},
                                  {"random_normal", normal_kernel},
-                                 {"bernoulli", bernoulli_kernel}};
+                                 {"bernoulli", bernoulli_kernel},
+                                 {"sample_uniform", sample_uniform_kernel},
+                                 {"sample_normal", sample_normal_kernel},
+                                 {"sample_beta", sample_beta_kernel}};
 
 }  // namespace
 

@@ -47,6 +47,11 @@ void check_named(const Graph& graph, const Dataset& data, const std::string& nam
               to_string(type), what, to_string(rows.type()));
 }
 
+/// The numbers of the samples from the `begin`-th on.
+void fill_ids(std::span<std::int64_t> ids, Dim begin, const Samples& samples) {
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = samples.number(begin + static_cast<Dim>(i));
+}
+
 std::byte* input_bytes(Program& program, const std::string& name) {
   switch (program.input_type(name).dtype) {
     case DType::f32: return reinterpret_cast<std::byte*>(program.input<float>(name).data());
@@ -62,13 +67,21 @@ std::byte* input_bytes(Program& program, const std::string& name) {
 
 }  // namespace
 
+bool is_fed(const Node& input) {
+  const TensorType& type = input.types[0];
+  return (input.name == Feeds::rate_scale_name && type == f64()) ||
+         (input.name == Feeds::epoch_name && type == i64()) ||
+         (input.name == Feeds::sample_id_name && type.dtype == DType::i64 && type.shape.rank() == 1);
+}
+
 Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label) {
   if (!data.inputs || data.inputs.shape().rank() == 0) throw RunError("the dataset has no samples");
   if (data.labels && (data.labels.shape().rank() == 0 || data.labels.shape()[0] != data.size()))
     run_error("the dataset has {} samples and labels {}", data.size(), to_string(data.labels.type()));
   check_named(graph, data, input, data.inputs, "samples");
   check_named(graph, data, label, data.labels, "labels");
-  const std::vector<NodeId> ids = graph.inputs();
+  std::vector<NodeId> ids = graph.inputs();
+  std::erase_if(ids, [&](NodeId id) { return is_fed(graph.node(id)); });
   if (ids.empty() || ids.size() > 2)
     run_error("graph '{}' has {} inputs, and samples and labels feed one or two{}", graph.name(), ids.size(),
               listed(graph, data));
@@ -119,8 +132,11 @@ Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const 
     const std::string& name = graph.node(id).name;
     if (name == binding.input) input_ = name;
     else if (name == binding.label) label_ = name;
+    else if (!is_fed(graph.node(id)))
+      run_error("input '{}' of graph '{}' gets neither samples nor labels", name, graph.name());
     else if (name == Feeds::rate_scale_name) feeds_rate_scale_ = true;
-    else run_error("input '{}' of graph '{}' gets neither samples nor labels", name, graph.name());
+    else if (name == Feeds::epoch_name) feeds_epoch_ = true;
+    else feeds_ids_ = true;
   }
 }
 
@@ -134,6 +150,8 @@ Program& Batches::run(Dim index, const Samples& samples, const Feeds& feeds) {
   if (!input_.empty()) gather(input_bytes(program, input_), samples.data->inputs, begin, rows, samples);
   if (!label_.empty()) gather(input_bytes(program, label_), samples.data->labels, begin, rows, samples);
   if (feeds_rate_scale_) program.input<double>(Feeds::rate_scale_name)[0] = feeds.rate_scale;
+  if (feeds_epoch_) program.input<std::int64_t>(Feeds::epoch_name)[0] = feeds.epoch;
+  if (feeds_ids_) fill_ids(program.input<std::int64_t>(Feeds::sample_id_name), begin, samples);
   program.run();
   return program;
 }
@@ -148,8 +166,13 @@ std::map<std::string, Tensor> Batches::inputs(Dim index, const Samples& samples,
            first(index), size(index), samples);
     given.emplace(name, std::move(tensor));
   }
-  if (feeds_rate_scale_)
-    given.emplace(Feeds::rate_scale_name, Tensor(f64(), std::vector<double>{feeds.rate_scale}));
+  if (feeds_rate_scale_) given.emplace(Feeds::rate_scale_name, Tensor(f64(), std::array{feeds.rate_scale}));
+  if (feeds_epoch_) given.emplace(Feeds::epoch_name, Tensor(i64(), std::array{static_cast<double>(feeds.epoch)}));
+  if (feeds_ids_) {
+    Tensor ids(program.input_type(Feeds::sample_id_name));
+    fill_ids(ids.as<std::int64_t>(), first(index), samples);
+    given.emplace(Feeds::sample_id_name, std::move(ids));
+  }
   return given;
 }
 

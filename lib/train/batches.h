@@ -39,11 +39,16 @@ struct Samples {
   }
 };
 
-/// What steps are fed besides samples, if the graph has inputs of these names and types.
+/// What steps are fed besides samples and labels, if the graph has inputs of these names and types.
 struct Feeds {
   static constexpr const char* rate_scale_name = "learning_rate_scale";
-  double rate_scale = 1;  ///< f64[]
+  static constexpr const char* epoch_name = "epoch";
+  static constexpr const char* sample_id_name = "sample_id";
+  double rate_scale = 1;   ///< f64[]
+  std::int64_t epoch = 0;  ///< i64[]
 };
+/// Whether an input is one of those: `sample_id` is i64[batch], the samples' numbers in their data set.
+bool is_fed(const Node& input);
 
 /// How many logical threads the program for whole batches and the one for the rest are cut for; 0: none, or chosen.
 struct Threads {
@@ -80,6 +85,8 @@ class Batches {
   std::string input_;
   std::string label_;
   bool feeds_rate_scale_ = false;
+  bool feeds_epoch_ = false;
+  bool feeds_ids_ = false;
 };
 
 }  // namespace thalweg

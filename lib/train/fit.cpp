@@ -377,6 +377,7 @@ class Training final : public TrainingRun {
     // Once callbacks were told that an epoch begins, a step follows: what they changed must not be changed twice.
     if (interruption_.came()) return false;
     step_ = steps_done_;
+    feeds_.epoch = epoch_;
     if (steps_done_ == 0) {
       means_.reset();
       tell(&Callback::on_epoch_begin);
@@ -645,7 +646,8 @@ std::string main_output(const Graph& graph) {
 
 /// The input that prediction feeds.
 std::string only_input(const Graph& graph, const std::string& name) {
-  const std::vector<NodeId> ids = graph.inputs();
+  std::vector<NodeId> ids = graph.inputs();
+  std::erase_if(ids, [&](NodeId id) { return is_fed(graph.node(id)); });
   if (ids.size() == 1 && (name.empty() || graph.node(ids[0]).name == name)) return graph.node(ids[0]).name;
   std::vector<std::string> names;
   for (const NodeId id : ids) names.push_back(graph.node(id).name);

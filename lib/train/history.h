@@ -20,7 +20,7 @@ struct THALWEG_API History {
   bool stopped_early = false;  ///< patience ran out, or a callback asked to stop
   bool diverged = false;       ///< it ended so, and `when_diverged` asked to restore
   bool interrupted = false;    ///< by SIGINT or SIGTERM; the epoch it fell into has no row
-  std::vector<std::string> warnings;  ///< what fit() found odd and said: a schedule that is longer than the training
+  std::vector<std::string> warnings = {};  ///< what fit() found odd: a schedule longer than the training
 
   std::size_t epochs() const { return rows.size(); }
   bool has(std::string_view column) const;

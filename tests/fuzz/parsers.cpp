@@ -125,9 +125,30 @@ std::string graph_text() {
   return print(g);
 }
 
+/// A PNG file of 2x2 RGB pixels.
+std::string png() {
+  const auto word = [](std::size_t x) {
+    std::string bytes;
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(x >> shift);
+    return bytes;
+  };
+  const auto chunk = [&](const std::string& type, const std::string& data) {
+    const std::string body = type + data;
+    return word(data.size()) + body +
+           word(crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size())));
+  };
+  const std::string rows = "\x01" "abcdef" "\x04" "ghijkl";
+  std::string packed(64, '\0');
+  uLongf size = packed.size();
+  compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(rows.data()), rows.size());
+  packed.resize(size);
+  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", word(2) + word(2) + std::string("\x08\x02\0\0\0", 5)) +
+         chunk("IDAT", packed) + chunk("IEND", "");
+}
+
 const std::vector<Fact> facts{{"graph", ""}};
 
-const std::array<Parser, 10> all{{
+const std::array<Parser, 11> all{{
     {"idx", [](const std::string& path) { read_idx(path); },
      [] { return std::vector<std::string>{idx(), idx_floats(), gzip(idx())}; }},
     {"images", [](const std::string& path) { read_idx_images(path, path); },
@@ -141,6 +162,8 @@ const std::array<Parser, 10> all{{
      }},
     {"sklearn_csv", [](const std::string& path) { sklearn_csv(path); },
      [] { return std::vector<std::string>{"3,2,red,blue\n1,2,0\n3,4,1\n5,6,0\n"}; }},
+    {"picture", [](const std::string& path) { read_image(path); },
+     [] { return std::vector<std::string>{"P6 1 2 255\nabcdef", "P5\n# gray\n3 1\n1000\n\1\2\1\2\1\2", png()}; }},
     {"graph", [](const std::string& path) { verify(read_text(path)); },
      [] { return std::vector<std::string>{graph_text(), "graph g {\n  %x = input : f32[2]\n  output y = %x\n}\n"}; }},
     {"safetensors", [](const std::string& path) { read_safetensors(path); },

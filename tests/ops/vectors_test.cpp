@@ -844,7 +844,6 @@ TEST(Vectors, EverySectionIsClaimed) {
       {"weight_averaging", "there is no averaging of weights"},
       {"gradient_accumulation_keras_2_sgd0.1", "there is no accumulation of gradients"},
       {"dynamic_loss_scale", "there is no loss scaling"},
-      {"rbm_cd1", "there is no RBM"},
       {"oracle_runs", "there is neither SOAP nor L-BFGS"}
   };
   const std::map<std::string, std::string> sources = test_sources();

@@ -99,7 +99,7 @@ TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
   }
   const Ran model = thalweg_run("dump lennet");
   EXPECT_EQ(model.status, 3);
-  EXPECT_EQ(model.err, "thalweg: lennet: the file cannot be opened (did you mean lenet?)\n");
+  EXPECT_EQ(model.err, "thalweg: lennet: cannot open: No such file or directory (errno 2) (did you mean lenet?)\n");
 }
 
 TEST(Inspect, WrongUsageIsOneLineAndStatusTwo) {

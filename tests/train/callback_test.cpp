@@ -16,11 +16,13 @@
 #include "thalweg/lib/train/csv_logger.h"
 #include "thalweg/lib/train/event_file.h"
 #include "thalweg/lib/train/fit.h"
+#include "thalweg/lib/train/gradient_statistics.h"
 #include "thalweg/lib/train/learning_rate.h"
 #include "thalweg/lib/train/model_checkpoint.h"
 #include "thalweg/lib/train/tensorboard.h"
 #include "thalweg/lib/train/terminate_on_nan.h"
 #include "thalweg/ops/index.h"
+#include "thalweg/ops/matmul.h"
 #include "thalweg/optim/adjust.h"
 
 namespace thalweg {
@@ -665,7 +667,8 @@ a = EventAccumulator(sys.argv[1] + '/train', size_guidance={'histograms': 0}).Re
 v = EventAccumulator(sys.argv[1] + '/validation').Reload()
 print(sorted(a.Tags()['scalars']), sorted(v.Tags()['scalars']))
 print([e.step for e in a.Scalars('epoch_loss')], ['%.5g' % e.value for e in v.Scalars('epoch_loss')])
-print(sorted(a.Tags()['histograms']), a.Histograms('dense/kernel')[2].step, a.Histograms('dense/kernel')[0].histogram_value.num)
+kernel = a.Histograms('dense/kernel')
+print(sorted(a.Tags()['histograms']), kernel[2].step, kernel[0].histogram_value.num)
 )py";
   const int status = std::system((python + " " + folder.file("read.py") + " " + folder.file("board") + " > " +
                                   folder.file("out") + " 2> " + folder.file("err")).c_str());
@@ -695,6 +698,78 @@ TEST(TensorBoard, WrongArgumentsNameTheirLine) {
   EXPECT_CONTAINS(run_error_of([&] {
     fit(mlp(4), spiral(4), {.verbose = 0, .callbacks = {TensorBoard(folder.file("file"), {}, {"net.cpp", 6})}});
   }), "net.cpp:6: TensorBoard: the folder ");
+}
+
+// ---- gradient statistics
+
+/// Hidden layers of 24 units, one after another.
+Graph deep(int layers, Value (*activation)(Operand), const Init& init) {
+  Graph g("deep");
+  const Value x = input(g, "x", f32(30, 2)), t = input(g, "t", i32(30));
+  Value h = x;
+  for (int i = 0; i < layers; ++i) h = dense(h, 24, {.init = init, .activation = activation});
+  testing::finish(g, dense(h, 3), t, Sgd{.rate = 0.05});
+  return g;
+}
+
+TEST(GradientStatistics, NamesTheLayersWhereTheGradientVanishes) {
+  const auto statistics = std::make_shared<GradientStatistics>(GradientStatisticsOptions{.warn = false});
+  fit(deep(6, sigmoid, glorot_uniform()), spiral(90), {.epochs = 1, .verbose = 0, .callbacks = {statistics}});
+  ASSERT_EQ(statistics->layers().size(), 7u);
+  EXPECT_TRUE(statistics->layers()[0].vanishing) << statistics->text();
+  EXPECT_TRUE(statistics->layers()[1].vanishing) << statistics->text();
+  EXPECT_FALSE(statistics->layers()[6].vanishing) << statistics->text();
+  EXPECT_EQ(statistics->layers()[0].layer, "dense");
+  EXPECT_CONTAINS(statistics->text(), "vanishing");
+  fit(deep(6, relu, he_normal()), spiral(90), {.epochs = 1, .verbose = 0, .callbacks = {statistics}});
+  for (const LayerStatistics& layer : statistics->layers())
+    EXPECT_FALSE(layer.vanishing || layer.exploding) << statistics->text();
+  fit(deep(6, relu, random_normal_init({.stddev = 3})), spiral(90),
+      {.epochs = 1, .verbose = 0, .callbacks = {statistics, TerminateOnNaN()}});
+  EXPECT_TRUE(statistics->layers()[0].exploding) << statistics->text();
+}
+
+TEST(GradientStatistics, NormsAndDeadUnitsAreRight) {
+  Graph g("one");
+  const Value x = input(g, "x", f32(2, 2)), t = input(g, "t", f32(2, 2));
+  const Value w = variable(g, "layer/w", f32(2, 2), values({3, 4, 0, 0}));
+  const Value h = relu(matmul(x, w) - 5.5);
+  const Value loss = mean(sum(square(h - t), {.axes = {1}}));
+  g.output("loss", loss);
+  minimize(loss, Sgd{.rate = 0.5});
+  Dataset data;
+  data.inputs = Tensor(f32(4, 2), std::vector<double>{1, 0, 1, 0, 2, 0, 2, 0});
+  data.labels = Tensor(f32(4, 2));
+  const auto statistics = std::make_shared<GradientStatistics>();
+  // Rates of 0: two steps of the same weights. Rows (1,0): h = (0,0); rows (2,0): h = (0.5, 2.5).
+  const LearningRateScheduler still([](int, double) { return 0; });
+  FitOptions options{.shuffle = false, .verbose = 0, .input = "x", .label = "t"};
+  options.callbacks = {statistics, still};
+  fit(g, data, options);
+  ASSERT_EQ(statistics->layers().size(), 2u);
+  const LayerStatistics& layer = statistics->layers()[0];
+  EXPECT_EQ(layer.layer, "layer");
+  // d loss / d w = x^T 2 h: (2, 10) for the second batch, 0 for the first.
+  EXPECT_NEAR(layer.gradient, std::sqrt(104.0) / 2, 1e-5);
+  EXPECT_EQ(layer.weight, 5);
+  EXPECT_EQ(layer.update, 0);
+  const LayerStatistics& units = statistics->layers()[1];
+  EXPECT_CONTAINS(units.layer, "relu at callback_test.cpp:");
+  EXPECT_EQ(units.units, 2);
+  EXPECT_EQ(units.dead, 0);
+  data.inputs = Tensor(f32(4, 2), std::vector<double>{1, 0, 1, 0, 1.5, 0, 1.5, 0});
+  options.callbacks = {statistics};
+  fit(g, data, options);
+  EXPECT_EQ(statistics->layers()[1].dead, 1);  // 4.5 - 5.5 is below 0, 6 - 5.5 is not
+  EXPECT_GT(statistics->layers()[0].update_ratio, 0);
+}
+
+TEST(GradientStatistics, WrongArgumentsNameTheirLine) {
+  const auto error = [](const GradientStatisticsOptions& options) {
+    return run_error_of([&] { GradientStatistics(options, {"net.cpp", 9}); });
+  };
+  EXPECT_EQ(error({.vanishing = 1}), "net.cpp:9: GradientStatistics: vanishing is 1, must be in [0, 1)");
+  EXPECT_EQ(error({.exploding = 0}), "net.cpp:9: GradientStatistics: exploding is 0, must be above 0");
 }
 
 TEST(CallbackState, SaysWhatIsMissing) {
