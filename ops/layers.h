@@ -17,8 +17,13 @@
 
 namespace thalweg {
 
-/// What follows a layer: `.activation = relu`, or a lambda for one with options.
-using Activation = std::function<Value(Operand)>;
+/// What follows a layer: `.activation = relu`, or a lambda for one with options; empty for nothing.
+class Activation : public std::function<Value(Operand)> {
+ public:
+  using std::function<Value(Operand)>::function;
+  /// Picks ours of a name that <cmath> has too, as `tanh`.
+  Activation(Value (*op)(Operand)) : function(op) {}
+};
 
 struct DenseOptions {
   Init init = glorot_uniform();

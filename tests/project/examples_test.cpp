@@ -40,5 +40,27 @@ TEST(Examples, MlpPrintsItsStepAndTrains) {
   EXPECT_NE(ran.err.find("val_accuracy"), std::string::npos) << ran.err;
 }
 
+TEST(Examples, FlowersReadsTrainsSavesLoadsAndPredicts) {
+  const Folder folder;
+  write_flowers(folder.path() / "flowers.csv");
+  const Ran ran = run("cd " + word_of(folder.path()) + " && " + example("flowers"));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  const std::vector<std::string> lines = lines_of(ran.out);
+  ASSERT_EQ(lines.size(), 4U) << ran.out;
+  ASSERT_TRUE(lines[0].starts_with("test accuracy ")) << ran.out;
+  EXPECT_GE(std::stod(lines[0].substr(14)), 0.95);
+  double sum = 0;
+  for (std::size_t k = 1; k < 4; ++k) sum += std::stod(lines[k].substr(lines[k].find(' ')));
+  EXPECT_NEAR(sum, 1, 1e-4) << "probabilities";
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "flowers.safetensors"));
+}
+
+TEST(Examples, FlowersWithoutItsFileSaysSo) {
+  const Folder folder;
+  const Ran ran = run("cd " + word_of(folder.path()) + " && " + example("flowers"));
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_NE(ran.err.find("flowers.csv"), std::string::npos) << ran.err;
+}
+
 }  // namespace
 }  // namespace thalweg::project
