@@ -56,72 +56,64 @@ std::vector<TensorType> random_samples(const Infer& i) {
 
 constexpr AttrSpec seed_attr{.name = "seed", .kind = AttrKind::integer};
 constexpr AttrSpec key_attr{.name = "key", .kind = AttrKind::integer};
+constexpr AttrSpec low_attr{.name = "low", .kind = AttrKind::real};
+constexpr AttrSpec high_attr{.name = "high", .kind = AttrKind::real, .fallback = 1};
+constexpr AttrSpec mean_attr{.name = "mean", .kind = AttrKind::real};
+constexpr AttrSpec stddev_attr{.name = "stddev", .kind = AttrKind::real, .fallback = 1, .min = 0};
+
+void need_range(const Infer& i) {
+  const double low = i.attrs.real("low"), high = i.attrs.real("high");
+  if (low > high) rule_error("attribute low is {}, must be at most high, {}", low, high);
+}
+/// [low, high) from the words of an element.
+double uniform_number(const Attrs& attrs, const PhiloxCounter& w) {
+  const double low = attrs.real("low");
+  return low + (attrs.real("high") - low) * uniform24(w[0]);
+}
+double normal_number(const Attrs& attrs, const PhiloxCounter& w) {
+  return attrs.real("mean") + attrs.real("stddev") * normal_of(w[0], w[1]);
+}
 
 constexpr OpDef random_uniform_op{
     .name = "random_uniform", .arity = 1,
-    .attrs = {{.name = "low", .kind = AttrKind::real},
-              {.name = "high", .kind = AttrKind::real, .fallback = 1},
-              seed_attr, key_attr},
+    .attrs = {low_attr, high_attr, seed_attr, key_attr},
     .fusion = Fusion::opaque, .declares = true, .random = true,
     .infer = [](const Infer& i) -> std::vector<TensorType> {
-      const double low = i.attrs.real("low"), high = i.attrs.real("high");
-      if (low > high) rule_error("attribute low is {}, must be at most high, {}", low, high);
+      need_range(i);
       return random_float(i);
     },
     .gradient = zero_gradient,
-    .eval = [](auto& e) {
-      const double low = e.attrs.real("low"), high = e.attrs.real("high");
-      fill(e, [&](const PhiloxCounter& w) { return low + (high - low) * uniform24(w[0]); });
-    },
+    .eval = [](auto& e) { fill(e, [&](const PhiloxCounter& w) { return uniform_number(e.attrs, w); }); },
 };
 
 constexpr OpDef random_normal_op{
     .name = "random_normal", .arity = 1,
-    .attrs = {{.name = "mean", .kind = AttrKind::real},
-              {.name = "stddev", .kind = AttrKind::real, .fallback = 1, .min = 0},
-              seed_attr, key_attr},
+    .attrs = {mean_attr, stddev_attr, seed_attr, key_attr},
     .fusion = Fusion::opaque, .declares = true, .random = true,
     .infer = random_float,
     .gradient = zero_gradient,
-    .eval = [](auto& e) {
-      const double mean = e.attrs.real("mean"), stddev = e.attrs.real("stddev");
-      fill(e, [&](const PhiloxCounter& w) { return mean + stddev * normal_of(w[0], w[1]); });
-    },
+    .eval = [](auto& e) { fill(e, [&](const PhiloxCounter& w) { return normal_number(e.attrs, w); }); },
 };
 
 constexpr OpDef sample_uniform_op{
     .name = "sample_uniform", .arity = 2,
-    .attrs = {{.name = "low", .kind = AttrKind::real},
-              {.name = "high", .kind = AttrKind::real, .fallback = 1},
-              seed_attr, key_attr},
+    .attrs = {low_attr, high_attr, seed_attr, key_attr},
     .fusion = Fusion::opaque, .declares = true, .random = true,
     .infer = [](const Infer& i) -> std::vector<TensorType> {
-      const double low = i.attrs.real("low"), high = i.attrs.real("high");
-      if (low > high) rule_error("attribute low is {}, must be at most high, {}", low, high);
+      need_range(i);
       return random_samples(i);
     },
     .gradient = zero_gradient,
-    .eval = [](auto& e) {
-      const double low = e.attrs.real("low"), high = e.attrs.real("high");
-      fill_samples(e, [&](const SampleWords& w) { return low + (high - low) * uniform24(w(0)[0]); });
-    },
+    .eval = [](auto& e) { fill_samples(e, [&](const SampleWords& w) { return uniform_number(e.attrs, w(0)); }); },
 };
 
 constexpr OpDef sample_normal_op{
     .name = "sample_normal", .arity = 2,
-    .attrs = {{.name = "mean", .kind = AttrKind::real},
-              {.name = "stddev", .kind = AttrKind::real, .fallback = 1, .min = 0},
-              seed_attr, key_attr},
+    .attrs = {mean_attr, stddev_attr, seed_attr, key_attr},
     .fusion = Fusion::opaque, .declares = true, .random = true,
     .infer = random_samples,
     .gradient = zero_gradient,
-    .eval = [](auto& e) {
-      const double mean = e.attrs.real("mean"), stddev = e.attrs.real("stddev");
-      fill_samples(e, [&](const SampleWords& words) {
-        const PhiloxCounter w = words(0);
-        return mean + stddev * normal_of(w[0], w[1]);
-      });
-    },
+    .eval = [](auto& e) { fill_samples(e, [&](const SampleWords& w) { return normal_number(e.attrs, w(0)); }); },
 };
 
 constexpr OpDef sample_beta_op{

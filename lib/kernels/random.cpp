@@ -12,25 +12,37 @@
 namespace thalweg {
 namespace {
 
-/// Fills the result with draw(words of the element), rounded to the dtype once.
+PhiloxKey key_of(const KernelRequest& request) {
+  return philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
+                    static_cast<std::uint64_t>(request.node.attrs.integer("key")));
+}
+
+/// Element k of the result is number(in)(k), rounded to the dtype once.
 template <class F>
-std::unique_ptr<Kernel> drawn(const KernelRequest& request, std::string_view name, F draw) {
+std::unique_ptr<Kernel> filled(const KernelRequest& request, std::string_view name, F number) {
   constexpr std::size_t block = 256;
-  const PhiloxKey key = philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
-                                   static_cast<std::uint64_t>(request.node.attrs.integer("key")));
   const DType dtype = request.out[0].dtype;
   const std::size_t elements = count(request.out[0].elements());
   const int threads = request.threads;
   return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
-    const auto step = static_cast<std::uint64_t>(*input<std::int64_t>(in, 0));
+    const auto number_at = number(in);
     parallel_for(threads, elements, grain_of(16), [&](std::size_t begin, std::size_t end, std::size_t) {
       std::array<double, block> numbers;
       for (std::size_t first = begin; first < end; first += block) {
         const std::size_t n = std::min(block, end - first);
-        for (std::size_t i = 0; i < n; ++i) numbers[i] = draw(philox(philox_counter(first + i, step), key));
+        for (std::size_t i = 0; i < n; ++i) numbers[i] = number_at(first + i);
         store_numbers(dtype, std::span(numbers.data(), n), output<std::byte>(out) + first * size_of(dtype));
       }
     });
+  });
+}
+
+/// Fills the result with draw(words of the element).
+template <class F>
+std::unique_ptr<Kernel> drawn(const KernelRequest& request, std::string_view name, F draw) {
+  return filled(request, name, [=, key = key_of(request)](const void* const* in) {
+    const auto step = static_cast<std::uint64_t>(*input<std::int64_t>(in, 0));
+    return [=](std::size_t k) { return draw(philox(philox_counter(k, step), key)); };
   });
 }
 
@@ -38,8 +50,7 @@ std::unique_ptr<Kernel> drawn(const KernelRequest& request, std::string_view nam
 template <class F>
 std::unique_ptr<Kernel> drawn_from_one(const KernelRequest& request, std::string_view name, F draw) {
   constexpr std::size_t block = 256;
-  const PhiloxKey key = philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
-                                   static_cast<std::uint64_t>(request.node.attrs.integer("key")));
+  const PhiloxKey key = key_of(request);
   const DType dtype = request.out[0].dtype;
   const std::size_t elements = count(request.out[0].elements());
   const int threads = request.threads;
@@ -79,26 +90,13 @@ std::unique_ptr<Kernel> bernoulli_kernel(const KernelRequest& r) {
 /// Fills the result with draw(words of the element), sample by sample.
 template <class F>
 std::unique_ptr<Kernel> drawn_for_samples(const KernelRequest& request, std::string_view name, F draw) {
-  constexpr std::size_t block = 256;
-  const PhiloxKey key = philox_key(static_cast<std::uint64_t>(request.node.attrs.integer("seed")),
-                                   static_cast<std::uint64_t>(request.node.attrs.integer("key")));
-  const DType dtype = request.out[0].dtype;
-  const std::size_t elements = count(request.out[0].elements()), each = elements / count(request.in[0].elements());
-  const int threads = request.threads;
-  return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
+  const std::size_t each = count(request.out[0].elements()) / count(request.in[0].elements());
+  return filled(request, name, [=, key = key_of(request)](const void* const* in) {
     const auto* ids = input<std::int64_t>(in, 0);
     const auto epoch = static_cast<std::uint64_t>(*input<std::int64_t>(in, 1));
-    parallel_for(threads, elements, grain_of(16), [&](std::size_t begin, std::size_t end, std::size_t) {
-      std::array<double, block> numbers;
-      for (std::size_t first = begin; first < end; first += block) {
-        const std::size_t n = std::min(block, end - first);
-        for (std::size_t i = 0; i < n; ++i) {
-          const std::size_t at = first + i;
-          numbers[i] = draw(SampleWords{key, static_cast<std::uint64_t>(ids[at / each]), epoch, at % each});
-        }
-        store_numbers(dtype, std::span(numbers.data(), n), output<std::byte>(out) + first * size_of(dtype));
-      }
-    });
+    return [=](std::size_t k) {
+      return draw(SampleWords{key, static_cast<std::uint64_t>(ids[k / each]), epoch, k % each});
+    };
   });
 }
 
