@@ -2,7 +2,11 @@
 // Private: the only header that includes Boost.Graph (a file that does costs seconds to compile).
 #pragma once
 
+// GCC 12, with sanitizers, takes an empty boost::optional for uninitialized.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <boost/graph/adjacency_list.hpp>
+#pragma GCC diagnostic pop
 #include <optional>
 #include <string>
 #include <unordered_map>
