@@ -13,6 +13,7 @@
 #include "thalweg/graph/error.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/summary.h"
+#include "thalweg/thalweg.h"
 #include "workloads.h"
 
 namespace thalweg::bench {
@@ -25,7 +26,22 @@ void time_steps(benchmark::State& state, const Workload& workload) {
   time_program(state, program, {flops(program.graph()), compulsory_bytes(program.graph())});
 }
 
+/// What a program costs beside its kernels: a chain of kernels of one number each.
+void time_executor(benchmark::State& state) {
+  Graph g("executor");
+  Value x = input(g, "x", f32(1));
+  for (int k = 0; k < state.range(0); ++k) x = neg(x);
+  g.output("y", x);
+  const CompileOptions plain{.logical_threads = 1, .fold = false, .cse = false, .fuse = false, .variables = Variables()};
+  Program program = compile(g, plain);
+  time_program(state, program, {});
+}
+
 int run_suite(int argc, char** argv) {
+  for (const int kernels : {1, 33}) {
+    auto* row = benchmark::RegisterBenchmark("executor", time_executor);
+    row->ArgName("kernels")->Arg(kernels)->Unit(benchmark::kNanosecond)->UseRealTime();
+  }
   for (const Workload& workload : workloads()) {
     auto* row = benchmark::RegisterBenchmark(std::string(workload.name).c_str(), [&workload](benchmark::State& state) {
       time_steps(state, workload);

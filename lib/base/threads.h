@@ -87,8 +87,8 @@ void parallel_for(int threads, std::size_t n, F&& body) {
 
 /// The floating-point environment of one thread.
 struct FloatingPointState {
-  std::uint32_t vector_control = 0;  ///< MXCSR; 0 where there is none
-  std::uint16_t scalar_control = 0;  ///< the x87 control word
+  std::uint32_t vector_control;  ///< MXCSR; 0 where there is none
+  std::uint16_t scalar_control;  ///< the x87 control word
   friend bool operator==(const FloatingPointState&, const FloatingPointState&) = default;
 };
 FloatingPointState floating_point_state();
@@ -108,7 +108,7 @@ class FloatingPointScope {
  private:
   static constexpr int most = 256;
   int threads_;
-  FloatingPointState saved_[most];
+  FloatingPointState saved_[most];  // only those of its threads are ever set: a step has no time to clear all
 };
 
 }  // namespace thalweg

@@ -391,10 +391,10 @@ Program::State& Program::state() const {
 template <class RunEntry>
 void Program::step(RunEntry&& run_entry) {
   State& p = state();
-  if (p.busy.exchange(true)) run_error("program '{}' is already running in another thread", p.planned.graph.name());
+  if (p.busy.exchange(true, std::memory_order_acquire)) run_error("program '{}' is already running in another thread", p.planned.graph.name());
   struct Release {
     std::atomic<bool>& busy;
-    ~Release() { busy = false; }
+    ~Release() { busy.store(false, std::memory_order_release); }
   } release{p.busy};
   check_run(p.planned.logical_threads);
   const FloatingPointScope floating_point(p.planned.logical_threads);

@@ -6,6 +6,7 @@
 
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/kernels/finite.h"
 #include "thalweg/lib/kernels/pointwise_blocks.h"
 
 namespace thalweg {
@@ -222,10 +223,10 @@ std::vector<bool> repeats_of(const PointwiseSpace& space) {
 
 class GeneratedKernel final : public Kernel {
  public:
-  GeneratedKernel(std::span<const PointwiseGroup> groups, std::vector<Part> parts, std::unique_ptr<LoopCode> code,
-                  int threads)
-      : parts_(std::move(parts)), code_(std::move(code)), loop_(code_->function()), threads_(threads),
-        inputs_(groups[0].inputs.size()), outputs_(groups[0].outputs.size()) {
+  GeneratedKernel(std::span<const PointwiseGroup> groups, PointwiseLoop loop, int threads)
+      : parts_(std::move(loop.parts)), code_(std::move(loop.code)), loop_(code_->function()),
+        source_(std::move(loop.loop)), threads_(threads), inputs_(groups[0].inputs.size()),
+        outputs_(groups[0].outputs.size()) {
     for (const PointwiseGroup& group : groups) {
       for (const TensorType& type : group.inputs) {
         whole_.push_back(type.elements() == group.space.elements());
@@ -235,6 +236,8 @@ class GeneratedKernel final : public Kernel {
         out_bytes_.push_back(size_of(group.steps[static_cast<std::size_t>(step)].dtype));
     }
     elements_ = parts_.back().begin + parts_.back().elements;
+    watched_.resize(out_bytes_.size());
+    workers_ = parts_of(threads_, (elements_ + segment - 1) / segment, elements_per_thread / segment);
     for (const auto& step : groups[0].steps) name_ += (name_.empty() ? "" : ",") + std::string(step.node->op->name);
     name_ = groups.size() == 1 ? "own:pointwise(" + name_ + ")"
                                : "own:pointwise(" + name_ + " on " + std::to_string(groups.size()) + " tensors)";
@@ -247,6 +250,25 @@ class GeneratedKernel final : public Kernel {
   }
   std::size_t scratch_bytes() const override {
     return is_plain() ? 0 : static_cast<std::size_t>(workers()) * worker_bytes();
+  }
+
+  /// The loop is written anew, unless it watches the result in another part already.
+  bool watch(std::size_t result, std::atomic<bool>& flag) override {
+    VectorLoop::Output& output = source_.outputs[result % outputs_];
+    if (output.dtype != DType::f32 && output.dtype != DType::f64) return false;
+    if (!output.watched) {
+      output.watched = true;
+      auto code = generate(source_);
+      if (!code) {
+        output.watched = false;
+        return false;
+      }
+      code_ = std::move(code);
+      loop_ = code_->function();
+    }
+    watched_[result] = true;
+    flag_ = &flag;
+    return true;
   }
 
   void run(const void* const* in, void* const* out, void* scratch) const override {
@@ -266,7 +288,7 @@ class GeneratedKernel final : public Kernel {
   }
 
  private:
-  int workers() const { return parts_of(threads_, (elements_ + segment - 1) / segment, elements_per_thread / segment); }
+  int workers() const { return workers_; }
   /// Whether every part is one call with the kernel's own pointers.
   bool is_plain() const {
     return workers() == 1 && std::all_of(parts_.begin(), parts_.end(), [](const Part& p) { return p.space.rank <= 2; });
@@ -277,9 +299,19 @@ class GeneratedKernel final : public Kernel {
   void run_all(const Part& part, const void* const* in, void* const* out, void* scratch) const {
     const PointwiseSpace& s = part.space;
     if (part.elements == 0) return;
-    if (s.rank == 1) return loop_(in, out, 1, s.size[0]);
-    if (s.rank == 2) return loop_(in, out, s.size[0], s.size[1]);
+    if (s.rank == 1) return run_loop(part, in, out, 1, s.size[0]);
+    if (s.rank == 2) return run_loop(part, in, out, s.size[0], s.size[1]);
     run_rows(part, in, out, 0, s.rows(), scratch);
+  }
+
+  void run_loop(const Part& part, const void* const* in, void* const* out, std::size_t rows, std::size_t n) const {
+    if (loop_(in, out, rows, n) != 0) note(part, out, rows, n);
+  }
+  /// What the loop watches may be watched in other parts only.
+  void note(const Part& part, void* const* out, std::size_t rows, std::size_t n) const {
+    for (std::size_t o = 0; o < outputs_; ++o)
+      if (watched_[part.first_out + o] && !all_finite(source_.outputs[o].dtype, out[o], rows * n))
+        flag_->store(true, std::memory_order_relaxed);
   }
 
   /// Elements [from, to) of a part: the end of a row, whole rows, the beginning of a row. A cut lies where a vector
@@ -334,7 +366,7 @@ class GeneratedKernel final : public Kernel {
   void run_piece(const Part& part, const void* const* in, void* const* out, std::size_t row, std::size_t column,
                  std::size_t n, void* room) const {
     const Pointers p = at(part, in, out, row, column, room);
-    loop_(p.in, p.out, 1, n);
+    run_loop(part, p.in, p.out, 1, n);
   }
   /// Rows [from, to), as many at once as follow each other in every operand.
   void run_rows(const Part& part, const void* const* in, void* const* out, std::size_t from, std::size_t to,
@@ -344,7 +376,7 @@ class GeneratedKernel final : public Kernel {
     while (from < to) {
       const std::size_t rows = std::min(to - from, run - from % run);
       const Pointers p = at(part, in, out, from, 0, room);
-      loop_(p.in, p.out, rows, s.inner());
+      run_loop(part, p.in, p.out, rows, s.inner());
       from += rows;
     }
   }
@@ -352,8 +384,11 @@ class GeneratedKernel final : public Kernel {
   std::vector<Part> parts_;
   std::unique_ptr<LoopCode> code_;
   LoopFunction loop_;
-  int threads_;
+  VectorLoop source_;  ///< of the code
+  int threads_, workers_ = 1;
   std::size_t inputs_, outputs_;
+  std::vector<bool> watched_;  ///< which results
+  std::atomic<bool>* flag_ = nullptr;
   std::vector<bool> whole_;
   std::vector<std::size_t> in_bytes_, out_bytes_;
   std::size_t elements_ = 0;
@@ -371,7 +406,7 @@ std::optional<PointwiseLoop> pointwise_loop(std::span<const PointwiseGroup> grou
   if (!has_generated_loops()) return {};
   PointwiseLoop result;
   std::vector<Part>& parts = result.parts;
-  VectorLoop loop;
+  VectorLoop& loop = result.loop;
   std::size_t inputs = 0, outputs = 0, elements = 0;
   for (const PointwiseGroup& group : groups) {
     Part part{.first_in = inputs, .first_out = outputs, .space = pointwise_space(group.space, group.inputs),
@@ -409,7 +444,7 @@ std::optional<PointwiseLoop> pointwise_loop(std::span<const PointwiseGroup> grou
 std::unique_ptr<Kernel> generated_pointwise(std::span<const PointwiseGroup> groups, int threads) {
   std::optional<PointwiseLoop> loop = pointwise_loop(groups);
   if (!loop) return nullptr;
-  return std::make_unique<GeneratedKernel>(groups, std::move(loop->parts), std::move(loop->code), std::max(threads, 1));
+  return std::make_unique<GeneratedKernel>(groups, std::move(*loop), std::max(threads, 1));
 }
 
 }  // namespace thalweg

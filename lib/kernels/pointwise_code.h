@@ -27,6 +27,7 @@ struct PointwisePart {
 /// The loop that runs groups of the same steps: all over single rows with the same operands repeated, or only one.
 struct PointwiseLoop {
   std::vector<PointwisePart> parts;
+  VectorLoop loop;
   std::unique_ptr<LoopCode> code;
 };
 /// Whether every step of a group has vector code on this machine.

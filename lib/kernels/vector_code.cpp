@@ -37,7 +37,7 @@ class LoopWriter : public VectorWriter {
   }
   LoopFunction entry() const { return getCode<LoopFunction>(); }
   /// The registers that no body took.
-  int unused() const { return registers - most_registers_; }
+  int unused() const { return registers() - most_registers_; }
 
  private:
   /// A pointer in a general register, or in the frame.
@@ -104,7 +104,7 @@ class LoopWriter : public VectorWriter {
     std::stable_sort(homes.begin(), homes.end(),
                      [&](std::size_t a, std::size_t b) { return uses_[a].size() > uses_[b].size(); });
     homes.resize(std::min(homes.size(), static_cast<std::size_t>(std::max(spare, 0))));
-    for (const std::size_t line : homes) kept_.push_back({registers - 1 - static_cast<int>(kept_.size()), line});
+    for (const std::size_t line : homes) kept_.push_back({registers() - 1 - static_cast<int>(kept_.size()), line});
   }
   bool is_row_bound(std::size_t i) const { return is_repeated(i) && loop_.inputs[stream_of(i)].row_step != 0; }
   void load_kept(bool row_bound) {
@@ -133,6 +133,7 @@ class LoopWriter : public VectorWriter {
     // begins, rdi for passing use.
     lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step == 0; });
     load_kept(false);
+    if (watches()) vxorps(Ymm(seen_register), Ymm(seen_register), Ymm(seen_register));
     Xbyak::Label row, next_row;
     L(row);
     lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step != 0; });
@@ -149,6 +150,11 @@ class LoopWriter : public VectorWriter {
     }
     dec(rsi);
     jnz(row, T_NEAR);
+    xor_(eax, eax);
+    if (watches()) {
+      vptest(Ymm(seen_register), Ymm(seen_register));
+      setnz(al);
+    }
     vzeroupper();
     lea(rsp, ptr[rbp - static_cast<int>(std::size(saved)) * 8]);
     for (std::size_t i = std::size(saved); i-- > 0;) pop(saved[i]);
@@ -270,7 +276,7 @@ class LoopWriter : public VectorWriter {
   int take_register(std::size_t now) {
     int best = -1;
     std::size_t farthest = 0;
-    for (int r = 0; r < registers - static_cast<int>(kept_.size()); ++r) {
+    for (int r = 0; r < registers() - static_cast<int>(kept_.size()); ++r) {
       if (locked_[index(r)]) continue;
       most_registers_ = std::max(most_registers_, r + 1);
       if (holder_[index(r)] < 0) return lock(r);
@@ -606,6 +612,7 @@ class LoopWriter : public VectorWriter {
       if (stored_[o] || !ready(lines[0]) || !ready(lines[1])) continue;
       locked_.fill(false);
       store(o, now);
+      if (loop_.outputs[o].watched) watch(o, now);
       stored_[o] = true;
       for (const int x : lines) release(x, now);
     }
@@ -623,6 +630,22 @@ class LoopWriter : public VectorWriter {
         return;
       case DType::bf16: return store_low(reg(output.lines[0], now), p, output.dtype, now);
       default: return store_low(reg(output.lines[0], now), p, output.dtype, now);
+    }
+  }
+
+  /// An exponent of ones only is that of nan and infinity.
+  void watch(std::size_t o, std::size_t now) {
+    const bool wide = size_of(loop_.outputs[o].dtype) == 8;
+    const Ymm free(take_register(now));
+    for (const int x : loop_.outputs[o].lines) {
+      const int part = wide ? doubles(x == loop_.outputs[o].lines[0] ? 0 : 1) : elements_;
+      if (x < 0 || part == 0) continue;
+      const Address exponent = wide ? constant64(0x7ff0000000000000) : constant32(0x7f800000);
+      vandps(free, reg(x, now), exponent);
+      wide ? vpcmpeqq(free, free, exponent) : vpcmpeqd(free, free, exponent);
+      // What is computed beyond the end of a row is nobody's number.
+      if (part < (wide ? lanes / 2 : lanes)) vandps(free, free, mask(part, wide ? 8 : 4));
+      vorps(Ymm(seen_register), Ymm(seen_register), free);
     }
   }
 
@@ -656,7 +679,13 @@ class LoopWriter : public VectorWriter {
     for (int k = 0; k < elements_; ++k) vpextrb(at(p, dtype, k), free, static_cast<std::uint8_t>(k));
   }
 
-  static constexpr int registers = 16;
+  bool watches() const {
+    return std::any_of(loop_.outputs.begin(), loop_.outputs.end(), [](const auto& o) { return o.watched; });
+  }
+  /// Those that lines may have: the last one gathers what watched outputs were.
+  int registers() const { return watches() ? seen_register : most_held; }
+
+  static constexpr int most_held = 16, seen_register = most_held - 1;
   static constexpr int unrolled = 2;
   static constexpr std::size_t unrolled_lines = 32;
   const VectorLoop& loop_;
@@ -669,8 +698,8 @@ class LoopWriter : public VectorWriter {
   int frame_ = 0, most_frame_ = 0, most_registers_ = 0;
   // Of the body that is being written:
   int elements_ = lanes, ahead_ = 0;  ///< ahead of rax, in elements
-  std::array<int, registers> holder_{};
-  std::array<bool, registers> locked_{};
+  std::array<int, most_held> holder_{};
+  std::array<bool, most_held> locked_{};
   std::vector<int> register_of_, spill_, free_spills_;
   std::vector<bool> stored_;
   Ymm any_register_;
@@ -707,7 +736,7 @@ bool has_generated_loops() {
 std::unique_ptr<LoopCode> generate(const VectorLoop& loop) {
   if (!has_generated_loops()) return nullptr;
   const std::size_t bodies = 3 + std::min(loop.remainders.size(), vector_elements - 1);
-  const std::size_t each = (loop.tape.lines().size() + 12 * (loop.inputs.size() + loop.outputs.size())) * 24;
+  const std::size_t each = (loop.tape.lines().size() + 16 * (loop.inputs.size() + loop.outputs.size())) * 24;
   try {
     const std::size_t bytes = 4096 + bodies * each + loop.tape.lines().size() * VectorWriter::vector_bytes;
     auto plain = std::make_unique<WrittenLoop>(loop, bytes, 0);

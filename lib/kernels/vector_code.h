@@ -22,6 +22,7 @@ struct VectorLoop {
     DType dtype = DType::f32;
     std::array<int, 2> lines{-1, -1};  ///< what is stored; two halves for f64 and i64
     std::ptrdiff_t row_step = 0;
+    bool watched = false;  ///< f32 or f64, and to be seen by the loop if it is not finite
   };
   VectorTape tape;  ///< its streams are the inputs, in order
   std::vector<Input> inputs;
@@ -31,9 +32,10 @@ struct VectorLoop {
 };
 inline constexpr std::size_t vector_elements = 8;
 
-/// Runs `rows` rows of `n` elements. An output may be the buffer of an input that does not repeat and has its rows in
-/// the same places. Results do not depend on how elements are cut into rows and calls.
-using LoopFunction = void (*)(const void* const* in, void* const* out, std::size_t rows, std::size_t n);
+/// Runs `rows` rows of `n` elements; returns 1 if it stored nan or infinity to a watched output, else 0. An output may
+/// be the buffer of an input that does not repeat and has its rows in the same places. Results do not depend on how
+/// elements are cut into rows and calls.
+using LoopFunction = int (*)(const void* const* in, void* const* out, std::size_t rows, std::size_t n);
 
 /// Owns a function's machine code.
 class LoopCode {
