@@ -16,6 +16,7 @@
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/conv_code.h"
 #include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/packed_product.h"
 #include "thalweg/lib/kernels/product_code.h"
 #include "thalweg/lib/kernels/tiled.h"
 #include "thalweg/lib/onednn/lower.h"
@@ -30,19 +31,23 @@ std::unique_ptr<Kernel> written(const KernelRequest& request, const Epilogue& ep
   return is(request.node, "matmul") ? small_product(request, end) : small_convolution(request, end);
 }
 
+bool is_timed(const Node& node) {
+  return is(node, "matmul") || node.op->name.starts_with("conv2d");
+}
+
 using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&);
 
-/// In the order of preference: code for small sizes, what lays nothing out anew, oneDNN, loops that take every shape.
+/// In the order of preference: code for small sizes, what lays nothing out anew, products where oneDNN's are slow,
+/// oneDNN, loops that take every shape.
 constexpr Maker makers[] = {
     written,
+    [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
+      return is_timed(r.node) && r.layout && (r.tune || prefers_packed_product()) ? packed_product(r, e) : nullptr;
+    },
     [](const KernelRequest& r, const Epilogue& e) { return r.layout ? tiled_convolution(r, e) : nullptr; },
     [](const KernelRequest& r, const Epilogue& e) { return onednn::kernel(r, e); },
     [](const KernelRequest& r, const Epilogue& e) { return e.any() ? nullptr : own_kernel(r); },
 };
-
-bool is_timed(const Node& node) {
-  return is(node, "matmul") || node.op->name.starts_with("conv2d");
-}
 
 /// What decides how long the candidates take on one machine.
 std::string key_of(const KernelRequest& request, const Epilogue& epilogue) {

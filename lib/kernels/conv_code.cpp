@@ -155,6 +155,102 @@ class WeightsKernel final : public Kernel {
   ProductFunction function_;
 };
 
+/// The gradient of the data of a window that moves by one pixel. For each row of dy and each row of taps one product,
+/// pixels by filters times filters by all that a pixel gives to a row of dx; a row of dx adds up what is its own. No
+/// border is computed.
+class SpreadKernel final : public Kernel {
+ public:
+  static constexpr std::size_t most_rows = 16;  ///< of taps
+  struct Sizes {
+    std::size_t rows, columns;          ///< taps
+    std::size_t above, left;            ///< pads
+    std::size_t in_rows, in_columns, channels;
+    std::size_t out_rows, out_columns, filters;
+    std::size_t samples;
+  };
+  SpreadKernel(const Sizes& s, int threads)
+      : s_(s), threads_(threads), writer_(shape(s)), function_(writer_.entry()) {}
+  std::string name() const override { return "own:conv2d_backward_data"; }
+  std::size_t scratch_bytes() const override {
+    return weights_bytes() + given_bytes() * static_cast<std::size_t>(parts_of(threads_, s_.samples, grain()));
+  }
+  void run(const void* const* in, void* const* out, void* scratch) const override {
+    auto* weights = static_cast<float*>(scratch);
+    lay(input<float>(in, 1), weights);
+    parallel_for(threads_, s_.samples, grain(), [&](std::size_t begin, std::size_t end, std::size_t worker) {
+      auto* given =
+          reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + weights_bytes() + worker * given_bytes());
+      for (std::size_t sample = begin; sample < end; ++sample)
+        spread(input<float>(in, 0) + sample * s_.out_rows * row(), weights,
+               output<float>(out) + sample * s_.in_rows * s_.in_columns * s_.channels, given);
+    });
+  }
+
+ private:
+  static ProductShape shape(const Sizes& s) {
+    return {.m = number(s.out_columns), .n = number(s.columns * s.channels), .k = number(s.filters),
+            .a_row = number(s.filters), .a_column = 1, .b_row = number(wide(s)), .whole_rows = true};
+  }
+  static std::size_t wide(const Sizes& s) {
+    return (s.columns * s.channels + vector_elements - 1) / vector_elements * vector_elements;
+  }
+  std::size_t row() const { return s_.out_columns * s_.filters; }
+  std::size_t gift() const { return s_.columns * s_.channels; }
+  std::size_t weights_bytes() const { return rounded_up(s_.rows * s_.filters * wide(s_) * sizeof(float)); }
+  /// What the rows of taps give to one row of dx, and room to read a vector beyond.
+  std::size_t given_bytes() const {
+    return rounded_up((s_.rows * s_.out_columns * gift() + vector_elements) * sizeof(float));
+  }
+  std::size_t grain() const {
+    return grain_of(s_.out_rows * s_.rows * s_.out_columns * s_.filters * wide(s_) / 8 + 1);
+  }
+
+  /// weights[i, j, c, f] as [i, f, j, c], rows filled up to whole vectors.
+  void lay(const float* from, float* to) const {
+    std::memset(to, 0, weights_bytes());
+    for (std::size_t i = 0; i < s_.rows; ++i)
+      for (std::size_t jc = 0; jc < gift(); ++jc)
+        for (std::size_t f = 0; f < s_.filters; ++f)
+          to[(i * s_.filters + f) * wide(s_) + jc] = from[(i * gift() + jc) * s_.filters + f];
+  }
+
+  void spread(const float* dy, const float* weights, float* dx, float* given) const {
+    for (std::size_t h = 0; h < s_.in_rows; ++h) {
+      const float* lists[most_rows];
+      std::size_t count = 0;
+      for (std::size_t i = 0; i < s_.rows; ++i) {
+        const std::size_t from = h + s_.above - i;  // wraps around where it is negative
+        if (from >= s_.out_rows) continue;
+        float* list = given + count * s_.out_columns * gift();
+        function_(dy + from * row(), weights + i * s_.filters * wide(s_), nullptr, list, nullptr);
+        lists[count++] = list;
+      }
+      add_up(lists, count, dx + h * s_.in_columns * s_.channels);
+    }
+  }
+
+  /// A pixel of dx gets from each list what the pixels of dy give it at their taps.
+  void add_up(const float* const* lists, std::size_t count, float* dx) const {
+    for (std::size_t w = 0; w < s_.in_columns; ++w) {
+      float sum[vector_elements] = {};
+      const std::size_t first = w + s_.left + 1 > s_.out_columns ? w + s_.left + 1 - s_.out_columns : 0;
+      const std::size_t last = std::min(s_.columns, w + s_.left + 1);
+      for (std::size_t l = 0; l < count; ++l)
+        for (std::size_t j = first; j < last; ++j) {
+          // Always a whole vector: what is beyond the channels is not used.
+          const float* from = lists[l] + (w + s_.left - j) * gift() + j * s_.channels;
+          for (std::size_t c = 0; c < vector_elements; ++c) sum[c] += from[c];
+        }
+      std::memcpy(dx + w * s_.channels, sum, s_.channels * sizeof(float));
+    }
+  }
+
+  Sizes s_;
+  int threads_;
+  ProductWriter writer_;
+  ProductFunction function_;
+};
+
 /// x [samples, rows, columns, channels] under the window of a convolution.
 Window window_of(const ConvGeometry& g, const Shape& x, const Shape& w) {
   const Border from{.rows = count(x[1]), .columns = count(x[2]), .channels = count(x[3]), .above = count(g.pad_low[0]),
@@ -208,6 +304,13 @@ std::unique_ptr<Kernel> written(const KernelRequest& request, const ProductEnd& 
     return g.pad_low[axis] < g.size[axis] && g.pad_high[axis] < g.size[axis];
   };
   if (g.stride != std::array<Dim, 2>{1, 1} || !reaches(0) || !reaches(1)) return nullptr;
+  if (count(g.size[0]) <= SpreadKernel::most_rows && channels <= vector_elements)
+    return std::make_unique<SpreadKernel>(
+        SpreadKernel::Sizes{.rows = count(g.size[0]), .columns = count(g.size[1]), .above = count(g.pad_low[0]),
+                            .left = count(g.pad_low[1]), .in_rows = count(x[1]), .in_columns = count(x[2]),
+                            .channels = channels, .out_rows = count(g.out[0]), .out_columns = count(g.out[1]),
+                            .filters = outputs, .samples = count(x[0])},
+        request.threads);
   const std::size_t taps = count(g.size[0] * g.size[1]);
   return slide("own:conv2d_backward_data", turned(g, x, w), {}, request.threads,
                [=](const float* weights, std::size_t tap, float* to) {

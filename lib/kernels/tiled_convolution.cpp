@@ -267,8 +267,12 @@ class WeightKernel : public Kernel {
     }
     const Dim line = s.g.in[1] * s.channels * s.g.stride[0] + s.g.out[1] * s.filters;
     const auto line_bytes = sizeof(float) * count(line);
-    lines_ = std::clamp<std::size_t>(near_bytes / line_bytes, 1, count(s.g.out[0]));
-    images_ = lines_ < count(s.g.out[0]) ? 1 : std::max<std::size_t>(1, near_bytes / (line_bytes * lines_));
+    // Where a line alone is too much for the first level: sums of few pixels would be stored and loaded more than made.
+    const std::size_t enough = (enough_pixels + count(s.g.out[1]) - 1) / count(s.g.out[1]);
+    lines_ = std::clamp<std::size_t>(std::max(near_bytes / line_bytes, enough), 1, count(s.g.out[0]));
+    const std::size_t image = count(s.pixels_out());
+    images_ = lines_ < count(s.g.out[0]) ? 1
+              : std::max({std::size_t{1}, near_bytes / (line_bytes * lines_), (enough_pixels + image - 1) / image});
     items_ = count(s.taps()) * parts * chunks_.size();
     grain_ = grain_of(static_cast<std::size_t>(s.multiplications() / 8 / static_cast<double>(items_)));
   }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thalweg/lib/kernels/product_tiles.h"
+
+// Two instruction sets that no kernel here gains from.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "thalweg/lib/kernels/product_tiles.cpp"
+#include "hwy/foreach_target.h"
+//
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thalweg {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// What follows the sums, on the stored tile: beside them it would keep registers from the inner loop.
+HWY_NOINLINE void finish(const ProductTile& t, std::size_t rows) {
+  const hn::ScalableTag<float> d;
+  const auto zero = hn::Zero(d);
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t column = 0; column < 2 * hn::Lanes(d); column += hn::Lanes(d)) {
+      float* c = t.c + static_cast<std::ptrdiff_t>(r) * t.c_row + column;
+      auto y = hn::LoadU(d, c);
+      if (t.bias != nullptr) y = hn::Add(y, hn::LoadU(d, t.bias + column));
+      if (t.slope != nullptr) {
+        const auto less = *t.slope == 0 ? zero : hn::Mul(y, hn::Set(d, *t.slope));
+        y = hn::IfThenElse(hn::Le(y, zero), less, y);
+      }
+      hn::StoreU(y, d, c);
+    }
+}
+
+template <std::size_t rows>
+HWY_NOINLINE void product_tile(const ProductTile& t) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  const std::size_t lanes = hn::Lanes(d);
+  V low[rows], high[rows];
+  const float* a[rows];
+  // Zeros are read too: a choice between them and c would go by way of the stack.
+  static const float zeros[2 * HWY_MAX_BYTES / sizeof(float)] = {};
+  const float* const start = t.adds ? t.c : zeros;
+  const std::ptrdiff_t start_row = t.adds ? t.c_row : 0;
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto row = static_cast<std::ptrdiff_t>(r);
+    a[r] = t.a + row * t.a_row;
+    low[r] = hn::LoadU(d, start + row * start_row);
+    high[r] = hn::LoadU(d, start + row * start_row + lanes);
+  }
+  const float* b = t.b;
+  const std::size_t depth = t.depth;
+  for (std::size_t k = 0; k < depth; ++k, b += 2 * lanes) {
+    const V left = hn::LoadU(d, b), right = hn::LoadU(d, b + lanes);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const V x = hn::Set(d, a[r][k]);
+      low[r] = hn::MulAdd(x, left, low[r]);
+      high[r] = hn::MulAdd(x, right, high[r]);
+    }
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* c = t.c + static_cast<std::ptrdiff_t>(r) * t.c_row;
+    hn::StoreU(low[r], d, c);
+    hn::StoreU(high[r], d, c + lanes);
+  }
+  if (t.bias != nullptr || t.slope != nullptr) finish(t, rows);
+}
+
+void pack_panels(const float* b, std::ptrdiff_t b_row, std::size_t depth, std::size_t panels, std::size_t panel_size,
+                 float* to) {
+  const hn::ScalableTag<float> d;
+  const std::size_t width = 2 * hn::Lanes(d);
+  for (std::size_t k = 0; k < depth; ++k, b += b_row)
+    for (std::size_t p = 0; p < panels; ++p) {
+      float* row = to + p * panel_size + k * width;
+      hn::StoreU(hn::LoadU(d, b + p * width), d, row);
+      hn::StoreU(hn::LoadU(d, b + p * width + width / 2), d, row + width / 2);
+    }
+}
+
+const ProductTiles* product_table() {
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<float>());
+  static const ProductTiles tiles{2 * lanes,
+                                  lanes,
+                                  {product_tile<1>, product_tile<2>, product_tile<3>, product_tile<4>,
+                                   product_tile<5>, product_tile<6>},
+                                  pack_panels};
+  return &tiles;
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace thalweg
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace thalweg {
+HWY_EXPORT(product_table);
+
+const ProductTiles& product_tiles() { return *HWY_DYNAMIC_DISPATCH(product_table)(); }
+
+}  // namespace thalweg
+#endif
