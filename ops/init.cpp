@@ -69,10 +69,16 @@ class Draws {
     const PhiloxCounter words = at(k, 0);
     return normal_of(words[0], words[1]);
   }
-  /// A standard normal number in [low, high].
-  double truncated(std::uint64_t k, double low = -2, double high = 2) const {
-    // Drawing again is for bounds that most numbers keep; in a tail the distribution function is inverted.
-    if (normal_within(low, high) < 0.1) return low > 0 ? -inverted(k, -high, -low) : inverted(k, low, high);
+  /// Where a standard normal number has to lie.
+  struct Bounds {
+    double low, high;
+    /// Drawing again is for bounds that most numbers keep; in a tail the distribution function is inverted.
+    bool is_tail;
+    Bounds(double l, double h) : low(l), high(h), is_tail(normal_within(l, h) < 0.1) {}
+  };
+  double truncated(std::uint64_t k, const Bounds& bounds) const {
+    const auto [low, high, is_tail] = bounds;
+    if (is_tail) return low > 0 ? -inverted(k, -high, -low) : inverted(k, low, high);
     for (std::uint64_t attempt = 0;; ++attempt) {
       const PhiloxCounter words = at(k, attempt);
       const double first = normal_of(words[0], words[1]);
@@ -209,8 +215,9 @@ std::vector<double> initial_values(const Attrs& attrs, std::string_view name, co
   std::vector<double> out(count);
   const auto fill = [&](auto draw) {
     for (std::size_t k = 0; k < count; ++k) out[k] = draw(k);
-    return out;
+    return std::move(out);
   };
+  const Draws::Bounds usual(-2, 2);
   if (word == "random_uniform") {
     const double low = attrs.real("low"), high = attrs.real("high");
     return fill([&](std::size_t k) { return low + (high - low) * draws.uniform(k); });
@@ -219,10 +226,10 @@ std::vector<double> initial_values(const Attrs& attrs, std::string_view name, co
     const double mean = attrs.real("mean"), stddev = attrs.real("stddev");
     if (word == "random_normal") return fill([&](std::size_t k) { return mean + stddev * draws.normal(k); });
     const std::vector<double>& bounds = attrs.reals("bounds");
-    if (bounds.empty()) return fill([&](std::size_t k) { return mean + stddev * draws.truncated(k); });
-    const double low = (bounds[0] - mean) / stddev, high = (bounds[1] - mean) / stddev;
+    if (bounds.empty()) return fill([&](std::size_t k) { return mean + stddev * draws.truncated(k, usual); });
+    const Draws::Bounds own((bounds[0] - mean) / stddev, (bounds[1] - mean) / stddev);
     return fill([&](std::size_t k) {
-      return std::clamp(mean + stddev * draws.truncated(k, low, high), bounds[0], bounds[1]);
+      return std::clamp(mean + stddev * draws.truncated(k, own), bounds[0], bounds[1]);
     });
   }
   if (word == "orthogonal") return orthogonal_values(draws, attrs.real("gain"), type.shape);
@@ -238,7 +245,7 @@ std::vector<double> initial_values(const Attrs& attrs, std::string_view name, co
     return fill([&](std::size_t k) { return limit * (2 * draws.uniform(k) - 1); });
   }
   if (rule.distribution == "untruncated_normal") return fill([&](std::size_t k) { return stddev * draws.normal(k); });
-  return fill([&](std::size_t k) { return stddev / truncated_stddev * draws.truncated(k); });
+  return fill([&](std::size_t k) { return stddev / truncated_stddev * draws.truncated(k, usual); });
 }
 
 std::vector<double> initial_values(const Node& variable) {

@@ -4,6 +4,8 @@
 #if defined(__x86_64__)
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <span>
 
 #include "thalweg/graph/error.h"
 
@@ -62,9 +64,13 @@ class LoopWriter : public VectorWriter {
   bool has_home(std::size_t i) const { return is_constant(i) || is_repeated(i); }
   /// Elements that one instruction reads where they lie.
   bool is_read_in_place(std::size_t i) const {
-    if (!is_load(i) || is_repeated(i) || elements_ < lanes || uses_[i].size() != 1 || is_output(i)) return false;
+    if (!is_load(i) || is_repeated(i) || elements_ < lanes || uses(i).size() != 1 || is_output(i)) return false;
     const DType dtype = loop_.inputs[stream_of(i)].dtype;
     return dtype == DType::f32 || size_of(dtype) == 8;
+  }
+  /// The lines that read a line.
+  std::span<const std::size_t> uses(std::size_t i) const {
+    return {use_.data() + first_use_[i], first_use_[i + 1] - first_use_[i]};
   }
   bool is_output(std::size_t i) const {
     return std::any_of(loop_.outputs.begin(), loop_.outputs.end(), [&](const VectorLoop::Output& o) {
@@ -73,13 +79,25 @@ class LoopWriter : public VectorWriter {
   }
 
   void find_uses() {
-    uses_.resize(lines_.size());
-    for (std::size_t i = 0; i < lines_.size(); ++i)
-      for (const int x : lines_[i].x)
-        if (x >= 0 && (uses_[index(x)].empty() || uses_[index(x)].back() != i)) uses_[index(x)].push_back(i);
+    // Counted, then listed line by line, each reader once.
+    const auto each_use = [&](auto note) {
+      for (std::size_t i = 0; i < lines_.size(); ++i) {
+        const auto& x = lines_[i].x;
+        for (std::size_t k = 0; k < x.size(); ++k)
+          if (x[k] >= 0 && std::find(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(k), x[k]) ==
+                               x.begin() + static_cast<std::ptrdiff_t>(k))
+            note(index(x[k]), i);
+      }
+    };
+    first_use_.assign(lines_.size() + 1, 0);
+    each_use([&](std::size_t line, std::size_t) { ++first_use_[line + 1]; });
+    std::partial_sum(first_use_.begin(), first_use_.end(), first_use_.begin());
+    use_.resize(first_use_.back());
+    std::vector<std::size_t> next(first_use_.begin(), first_use_.end() - 1);
+    each_use([&](std::size_t line, std::size_t reader) { use_[next[line]++] = reader; });
     // An output may lie on an input: nothing is stored before everything is loaded.
     for (std::size_t i = 0; i < lines_.size(); ++i)
-      if (is_load(i) && !is_repeated(i)) all_loaded_ = std::max(all_loaded_, uses_[i].empty() ? i : uses_[i].front());
+      if (is_load(i) && !is_repeated(i)) all_loaded_ = std::max(all_loaded_, uses(i).empty() ? i : uses(i).front());
   }
 
   void give_places() {
@@ -100,9 +118,9 @@ class LoopWriter : public VectorWriter {
   void choose_kept(int spare) {
     std::vector<std::size_t> homes;
     for (std::size_t i = 0; i < lines_.size(); ++i)
-      if (has_home(i) && !uses_[i].empty()) homes.push_back(i);
+      if (has_home(i) && !uses(i).empty()) homes.push_back(i);
     std::stable_sort(homes.begin(), homes.end(),
-                     [&](std::size_t a, std::size_t b) { return uses_[a].size() > uses_[b].size(); });
+                     [&](std::size_t a, std::size_t b) { return uses(a).size() > uses(b).size(); });
     homes.resize(std::min(homes.size(), static_cast<std::size_t>(std::max(spare, 0))));
     for (const std::size_t line : homes) kept_.push_back({registers() - 1 - static_cast<int>(kept_.size()), line});
   }
@@ -265,8 +283,9 @@ class LoopWriter : public VectorWriter {
   // ---------------------------------------------------------------- registers
 
   std::size_t next_use(std::size_t line, std::size_t now) const {
-    const auto it = std::upper_bound(uses_[line].begin(), uses_[line].end(), now);
-    if (it != uses_[line].end()) return *it;
+    const auto later = uses(line);
+    const auto it = std::upper_bound(later.begin(), later.end(), now);
+    if (it != later.end()) return *it;
     for (std::size_t o = 0; o < loop_.outputs.size(); ++o)
       for (const int x : loop_.outputs[o].lines)
         if (!stored_[o] && x == static_cast<int>(line)) return lines_.size();
@@ -372,7 +391,7 @@ class LoopWriter : public VectorWriter {
     const int frame_before = frame_;
     stored_.assign(loop_.outputs.size(), false);
     for (std::size_t i = 0; i < lines_.size(); ++i) {
-      if (uses_[i].empty() && !is_output(i)) continue;
+      if (uses(i).empty() && !is_output(i)) continue;
       locked_.fill(false);
       if (!has_home(i) && !is_read_in_place(i)) line(i);
       for (const int x : lines_[i].x) release(x, i);
@@ -690,7 +709,7 @@ class LoopWriter : public VectorWriter {
   static constexpr std::size_t unrolled_lines = 32;
   const VectorLoop& loop_;
   std::span<const VectorLine> lines_;
-  std::vector<std::vector<std::size_t>> uses_;  ///< of each line, the lines that read it
+  std::vector<std::size_t> first_use_, use_;    ///< of each line, where the lines that read it begin
   std::size_t all_loaded_ = 0;                  ///< after this line no stream is read any more
   std::vector<Pointer> pointers_;               ///< of the inputs, then of the outputs
   std::vector<int> repeated_;

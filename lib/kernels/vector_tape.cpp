@@ -1,11 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/kernels/vector_tape.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "thalweg/lib/kernels/simd_functions.h"
 
 namespace thalweg {
+
+/// Where a line is, or would be put.
+std::size_t VectorTape::slot_of(const VectorLine& line) const {
+  std::uint64_t hash = line.bits ^ static_cast<std::uint64_t>(line.op) << 8 ^ static_cast<std::uint64_t>(line.lane);
+  for (const int x : line.x) hash = (hash ^ static_cast<std::uint32_t>(x)) * 0x9e3779b97f4a7c15U;
+  const std::size_t mask = known_.size() - 1;
+  std::size_t slot = static_cast<std::size_t>(hash >> 32) & mask;
+  while (known_[slot] >= 0 && lines_[static_cast<std::size_t>(known_[slot])] != line) slot = (slot + 1) & mask;
+  return slot;
+}
+
+void VectorTape::widen() {
+  known_.assign(std::max<std::size_t>(64, 4 * lines_.size()), -1);
+  known_.resize(std::bit_ceil(known_.size()), -1);
+  for (std::size_t i = 0; i < lines_.size(); ++i) known_[slot_of(lines_[i])] = static_cast<int>(i);
+}
 
 int VectorTape::add(const VectorLine& given) {
   VectorLine line = given;
@@ -18,9 +35,13 @@ int VectorTape::add(const VectorLine& given) {
     if (is_zero(line.x[1])) line = {VectorOp::bit_andnot, line.lane, {line.x[0], line.x[2], -1}};
     else if (is_zero(line.x[2])) line = {VectorOp::bit_and, line.lane, {line.x[0], line.x[1], -1}};
   }
-  const auto [it, fresh] = known_.emplace(Key{line.op, line.lane, line.x, line.bits}, static_cast<int>(lines_.size()));
-  if (fresh) lines_.push_back(line);
-  return it->second;
+  if (2 * (lines_.size() + 1) > known_.size()) widen();
+  int& known = known_[slot_of(line)];
+  if (known < 0) {
+    known = static_cast<int>(lines_.size());
+    lines_.push_back(line);
+  }
+  return known;
 }
 
 namespace {

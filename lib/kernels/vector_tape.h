@@ -5,11 +5,9 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
-#include <tuple>
 #include <vector>
 
 namespace thalweg {
@@ -41,6 +39,7 @@ struct VectorLine {
   VectorLane lane = VectorLane::f32;  ///< of the result (of a comparison: of the operands)
   std::array<int, 3> x{-1, -1, -1};   ///< earlier lines
   std::uint64_t bits = 0;
+  friend bool operator==(const VectorLine&, const VectorLine&) = default;
 };
 
 /// Lines in order of execution; equal lines are one.
@@ -53,9 +52,12 @@ class VectorTape {
   std::span<const VectorLine> lines() const { return lines_; }
 
  private:
-  using Key = std::tuple<VectorOp, VectorLane, std::array<int, 3>, std::uint64_t>;
+  std::size_t slot_of(const VectorLine& line) const;
+  void widen();
+
   std::vector<VectorLine> lines_;
-  std::map<Key, int> known_;
+  /// Lines by their hash, -1 for none: as many slots as a power of two, at most half of them taken.
+  std::vector<int> known_;
 };
 
 /// Puts the f32 function of an op (by simd_functions.h) on the tape, over the lines of its operands; nothing where
