@@ -135,8 +135,12 @@ Program compiled(const Workload& workload, const ServeOptions& options) {
   if (options.precision != "f32" && options.precision != "bf16")
     run_error("there is no precision '{}'; there are f32 and bf16", options.precision);
   const Precision precision = options.precision == "bf16" ? Precision::bf16 : Precision::f32;
-  Program program = compile(workload.build(), {.logical_threads = options.threads, .tune = options.tune,
-                                               .precision = precision, .variables = Variables()});
+  CompileOptions how{.logical_threads = options.threads, .tune = options.tune, .precision = precision,
+                     .variables = Variables()};
+  const Graph graph = workload.build();
+  if (options.budget < 1)
+    how.memory_budget = static_cast<std::size_t>(options.budget * static_cast<double>(plan(graph, how).memory.total()));
+  Program program = compile(graph, how);
   // What falls back to f32 must not be timed as bf16.
   if (precision == Precision::bf16 && !program.notices().empty()) run_error("{}", program.notices().front());
   return program;

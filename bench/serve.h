@@ -17,6 +17,7 @@ struct ServeOptions {
   int threads = 1;
   std::string precision = "f32";  ///< or bf16
   bool tune = false;              ///< as CompileOptions::tune
+  double budget = 1;              ///< the share of the bytes it plans by itself that it may have; below 1 it recomputes
 };
 
 /// Compiles the workload as `options` say. Throws RunError for a precision that there is not, or not on this

@@ -32,8 +32,8 @@ void time_executor(benchmark::State& state) {
   Value x = input(g, "x", f32(1));
   for (int k = 0; k < state.range(0); ++k) x = neg(x);
   g.output("y", x);
-  const CompileOptions plain{.logical_threads = 1, .fold = false, .cse = false, .fuse = false, .variables = Variables()};
-  Program program = compile(g, plain);
+  Program program = compile(g, {.logical_threads = 1, .fold = false, .cse = false, .fuse = false,
+                                .variables = Variables()});
   time_program(state, program, {});
 }
 
@@ -72,6 +72,8 @@ int run(int argc, char** argv) {
   app.add_option("--threads", options.threads, "logical threads")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--precision", options.precision, "f32 or bf16")->capture_default_str();
   app.add_flag("--tune", options.tune, "choose matmuls and convolutions by their times");
+  app.add_option("--budget", options.budget, "the share of its memory that it may have, for less of it and more time")
+      ->check(CLI::Range(0.01, 1.0));
   app.add_option("--folder", folder, "of --export and --judge");
   app.allow_extras();
   try {

@@ -23,6 +23,17 @@ Graph adam(std::string name, Dim n) {
   return g;
 }
 
+/// Many layers whose activations take more room than their weights.
+Graph deep(Dim batch) {
+  Graph g("deep");
+  Value h = input(g, "x", f32(batch, 256));
+  for (int layer = 0; layer < 24; ++layer) h = dense(h, 256, {.init = he_normal(), .activation = relu});
+  const Value loss = mean(sparse_cross_entropy(dense(h, 10), input(g, "label", i32(batch))));
+  minimize(loss, Sgd{.rate = 0.01, .momentum = 0.9});
+  g.output("loss", loss);
+  return g;
+}
+
 constexpr Dim largest_labels = 10;
 
 constexpr std::array list = {
@@ -31,6 +42,7 @@ constexpr std::array list = {
     Workload{"adam1k", "Adam alone, 1,000 parameters", [] { return adam("adam1k", 1000); }, true},
     Workload{"digits", "2 convolutions on 8x8, batch 32, dropout, Adam", [] { return zoo::digits(32); }},
     Workload{"mlp", "784-512-512-10, batch 128, Adam", [] { return zoo::mlp(128); }},
+    Workload{"deep", "24 layers of 256, batch 1024, SGD with momentum", [] { return deep(1024); }},
     Workload{"lenet", "LeNet-5 on 28x28, batch 128, SGD with momentum", [] { return zoo::lenet(128); }},
     Workload{"adam10m", "Adam alone, 10,000,000 parameters", [] { return adam("adam10m", 10'000'000); }, true},
     Workload{"resnet20", "ResNet-20 on 32x32x3, batch 64, SGD with momentum", [] { return zoo::resnet20(64); }},

@@ -93,8 +93,8 @@ TEST(Bench, AnotherRateOfLearningIsOutsideWhatIsAllowed) {
 TEST(Bench, SaysWhatIsWrong) {
   const Ran unknown = steps("--serve lenet5");
   EXPECT_EQ(unknown.status, 3);
-  EXPECT_EQ(unknown.err, "steps: there is no workload 'lenet5'; there are tiny, tiny1, adam1k, digits, mlp, lenet, "
-                         "adam10m, resnet20, resnet50\n");
+  EXPECT_EQ(unknown.err, "steps: there is no workload 'lenet5'; there are tiny, tiny1, adam1k, digits, mlp, deep, "
+                         "lenet, adam10m, resnet20, resnet50\n");
   const Ran line = steps("--serve tiny", "12x\\n");
   EXPECT_EQ(line.status, 3);
   EXPECT_EQ(line.err, "steps: a line must be a number of steps from 1 to 100000000, not '12x'\n");
