@@ -8,6 +8,7 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/pointwise_space.h"
+#include "thalweg/lib/kernels/product_code.h"
 
 namespace thalweg {
 namespace {
@@ -26,6 +27,9 @@ class Merging {
   void run() {
     if (options_.fuse) {
       pair_losses();
+      remove_merged();
+      note_readers();
+      if (options_.generate) extend_products();
       remove_merged();
       note_readers();
       sum_at_once();
@@ -83,6 +87,111 @@ class Merging {
     first.out.push_back(second.out[0]);
     first.members.push_back(second.members[0]);
     second = {};
+    add_mean(first, dy);
+    return true;
+  }
+
+  /// Takes in the mean of the losses.
+  void add_mean(Work& loss, ValueId dy) {
+    const auto takes = [&](const Work& work) {
+      return work.members.size() == 1 && is(graph_.node(work.members[0]), "mean") && work.in[0] == loss.out[0] &&
+             graph_.type(work.out[0]).elements() == 1 && graph_.type(work.out[0]).dtype == DType::f32;
+    };
+    const auto mean = std::find_if(plan_.works.begin(), plan_.works.end(), takes);
+    if (mean == plan_.works.end()) return;
+    auto kernel = cross_entropy_with_gradient(graph_.type(loss.in[0]), graph_.type(loss.in[1]), graph_.type(dy),
+                                              threads_, true);
+    if (!kernel) return;
+    loss.kernel = std::move(kernel);
+    loss.out.push_back(mean->out[0]);
+    loss.members.push_back(mean->members[0]);
+    *mean = {};
+  }
+
+  // ---------------------------------------------------------------- what small products do along the way
+
+  void extend_products() {
+    const Writers writer(index_, plan_);
+    for (std::size_t w = 0; w < plan_.works.size(); ++w) {
+      if (const std::size_t product = gated_product(plan_.works[w], writer); product != Writers::none)
+        add_gate(plan_.works[product], plan_.works[w]);
+    }
+    std::map<ValueId, std::size_t> sums;  // by what they sum
+    for (std::size_t w = 0; w < plan_.works.size(); ++w)
+      if (plan_.works[w].members.size() == 1 && is(graph_.node(plan_.works[w].members[0]), "sum_to"))
+        sums[plan_.works[w].in[0]] = w;
+    for (Work& product : plan_.works) {
+      if (!is_bare_product(product)) continue;
+      const auto it = sums.find(product.in[1]);
+      if (it == sums.end() || !is_sum_of_columns(plan_.works[it->second], product)) continue;
+      if (add_sums(product, plan_.works[it->second])) sums.erase(it);
+    }
+  }
+
+  /// A matmul that is written code, with nothing after it yet.
+  bool is_bare_product(const Work& work) const {
+    return work.members.size() == 1 && work.kernel && work.kernel->name() == "own:product";
+  }
+
+  std::unique_ptr<Kernel> product(const Work& work, const ProductEnd& end) const {
+    const Node& node = graph_.node(work.members[0]);
+    const std::vector<TensorType> in = types_of(graph_, graph_.operands(work.members[0]));
+    return small_product({node, in, node.types, threads_, options_.generate, options_.layout, options_.tune}, end);
+  }
+
+  /// The product of which a work keeps what lies where another tensor is positive, as the gradient of relu does: if
+  /// nobody else reads it.
+  std::size_t gated_product(const Work& work, const Writers& writer) const {
+    if (work.groups.size() != 1 || work.out.size() != 1) return Writers::none;
+    const PointwiseGroup& group = work.groups[0];
+    if (group.steps.size() != 2 || !is(*group.steps[0].node, "compare") || !is(*group.steps[1].node, "select"))
+      return Writers::none;
+    const std::vector<int>&compared = group.steps[0].operands, &chosen = group.steps[1].operands;
+    if (group.steps[0].node->attrs.text("mode") != "gt" || chosen[0] != 0 || chosen[1] >= 0 || compared[0] >= 0 ||
+        compared[1] >= 0 || chosen[2] != compared[1] || chosen[1] == compared[0])
+      return Writers::none;
+    const ValueId value = input_of(work, chosen[1]), gate = input_of(work, compared[0]);
+    const std::size_t w = writer(value);
+    if (w == Writers::none || !is_bare_product(plan_.works[w]) || plan_.works[w].out[0] != value) return Writers::none;
+    const auto whole = [&](ValueId v) {
+      return graph_.type(v).dtype == DType::f32 && graph_.type(v).elements() == group.space.elements();
+    };
+    const bool alone = reader_[w] != several && !shown_[w] && !uses_.kept(value.node);
+    return alone && whole(value) && whole(gate) && is_zero(input_of(work, compared[1])) ? w : Writers::none;
+  }
+  static ValueId input_of(const Work& work, int operand) { return work.in[static_cast<std::size_t>(-1 - operand)]; }
+  bool is_zero(ValueId v) const {
+    const Node& node = graph_.node(root(v).node);
+    if (!is(node, "constant")) return false;
+    const std::vector<double> values = node.attrs.reals("values");
+    return std::all_of(values.begin(), values.end(), [](double x) { return x == 0; });
+  }
+
+  void add_gate(Work& to, Work& gate) {
+    const PointwiseGroup& group = gate.groups[0];
+    auto kernel = product(to, {.gate = true});
+    if (!kernel) return;
+    to.kernel = std::move(kernel);
+    to.in.push_back(input_of(gate, group.steps[0].operands[0]));
+    to.out = gate.out;
+    to.members.insert(to.members.end(), gate.members.begin(), gate.members.end());
+    to.stage = gate.stage;  // the gate may come later than the factors
+    gate = {};
+  }
+
+  /// Whether a work sums the columns of a product's right factor: the gradient of a bias beside that of weights.
+  bool is_sum_of_columns(const Work& sum, const Work& product) const {
+    const TensorType &rows = graph_.type(sum.in[0]), &total = graph_.type(sum.out[0]);
+    return sum.stage == product.stage && rows.dtype == DType::f32 && rows.shape.rank() == 2 &&
+           total.shape.rank() > 0 && total.elements() == rows.shape[1] && total.shape.back() == rows.shape[1];
+  }
+  bool add_sums(Work& to, Work& sum) {
+    auto kernel = product(to, {.column_sums = true});
+    if (!kernel) return false;
+    to.kernel = std::move(kernel);
+    to.out.push_back(sum.out[0]);
+    to.members.push_back(sum.members[0]);
+    sum = {};
     return true;
   }
 

@@ -44,8 +44,9 @@ bool sums_in_one_pass(const PointwiseGroup& group);
 std::unique_ptr<Kernel> sums_kernel(std::span<const PointwiseGroup> groups, int threads);
 
 /// The losses of sparse_cross_entropy and their gradients in one kernel: in[] are logits, labels and dy (one for each
-/// loss, or one for all), out[] losses and gradients. Null where there is none for these types.
+/// loss, or one for all), out[] losses and gradients; with `mean` also the mean of the losses, added up as the op's own
+/// kernel does. Null where there is none for these types.
 std::unique_ptr<Kernel> cross_entropy_with_gradient(const TensorType& logits, const TensorType& labels,
-                                                    const TensorType& dy, int threads);
+                                                    const TensorType& dy, int threads, bool mean = false);
 
 }  // namespace thalweg

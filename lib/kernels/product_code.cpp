@@ -23,8 +23,9 @@ class ProductKernel final : public Kernel {
  public:
   explicit ProductKernel(const ProductShape& shape) : shape_(shape), writer_(shape), function_(writer_.entry()) {}
   void run(const void* const* in, void* const* out, void* scratch) const override {
-    function_(input<float>(in, 0), input<float>(in, 1), shape_.end.bias ? input<float>(in, 2) : nullptr,
-              output<float>(out), static_cast<float*>(scratch));
+    function_(input<float>(in, 0), input<float>(in, 1),
+              shape_.end.bias || shape_.end.gate ? input<float>(in, 2) : nullptr, output<float>(out),
+              shape_.end.column_sums ? output<float>(out, 1) : static_cast<float*>(scratch));
   }
   std::size_t scratch_bytes() const override {
     if (!shape_.packs()) return 0;
@@ -32,7 +33,8 @@ class ProductKernel final : public Kernel {
   }
   std::string name() const override {
     return std::string("own:product") + (shape_.end.bias ? "+bias" : "") + (shape_.end.relu ? "+relu" : "") +
-           (shape_.end.leaky_slope ? "+leaky_relu" : "");
+           (shape_.end.leaky_slope ? "+leaky_relu" : "") + (shape_.end.gate ? "+gate" : "") +
+           (shape_.end.column_sums ? "+column_sums" : "");
   }
 
  private:
@@ -50,7 +52,7 @@ std::unique_ptr<Kernel> small_product(const KernelRequest& request, const Produc
   if (request.in[0].dtype != DType::f32 || b.rank() != 2 || (a.rank() > 2 && ta)) return nullptr;
   const std::size_t k = count(tb ? b.back() : b[0]), n = count(tb ? b[0] : b.back());
   const std::size_t m = k == 0 ? 0 : count(a.elements()) / k;
-  if (!is_small_product(m, n, k)) return nullptr;
+  if (!is_small_product(m, n, k) || (end.column_sums && tb)) return nullptr;
   const auto number = [](std::size_t x) { return static_cast<int>(x); };
   const ProductShape shape{.m = number(m), .n = number(n), .k = number(k),
                            .a_row = ta ? 1 : number(k), .a_column = ta ? number(m) : 1,

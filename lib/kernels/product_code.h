@@ -14,6 +14,11 @@ struct ProductEnd {
   bool bias = false;  ///< adds a vector over the last axis, the kernel's third operand
   bool relu = false;  ///< a NaN stays one
   std::optional<double> leaky_slope = {};
+  /// Keeps what lies where the kernel's third operand, of the result's shape, is positive; the rest is 0. Not with a
+  /// bias.
+  bool gate = false;
+  /// The sums of b's columns, added up in double, are the kernel's second result. Not for a transposed b.
+  bool column_sums = false;
 };
 
 /// A kernel for a matmul of f32 matrices that are small enough to win against oneDNN (a tall stack of rows times one

@@ -37,6 +37,8 @@ void ProductWriter::write() {
   const Reg64 saved[] = {rbx, r12, r13, r14};
   for (const Reg64& r : saved) push(r);
   if (s_.packs()) pack();
+  if (s_.end.column_sums) sum_columns();
+  if (s_.end.gate) sub(rdx, rcx);  // from a number of c to that of the gate
   const int full = s_.n / lanes, wide = panel_vectors();
   if (const int panels = full / wide; panels > 0) {
     Xbyak::Label next;
@@ -56,6 +58,41 @@ void ProductWriter::write() {
   for (std::size_t i = std::size(saved); i-- > 0;) pop(saved[i]);
   ret();
   write_constants();
+}
+
+/// The sums of b's columns in ascending rows, in double: a few columns after the other.
+void ProductWriter::sum_columns() {
+  constexpr int four = 4, at_once = 8;
+  const Ymm row(at_once);
+  for (int first = 0; first < s_.n; first += at_once * four) {
+    const int columns = std::min(s_.n - first, at_once * four), sums = (columns + four - 1) / four;
+    const int rest = columns % four;
+    const auto is_cut = [&](int v) { return rest != 0 && v == sums - 1; };
+    if (rest != 0) vmovaps(Xmm(mask_register), mask(rest, float_bytes));
+    for (int v = 0; v < sums; ++v) vxorps(Ymm(v), Ymm(v), Ymm(v));
+    lea(rax, ptr[rsi + first * float_bytes]);
+    mov(ebx, s_.k);
+    Xbyak::Label next;
+    L(next);
+    for (int v = 0; v < sums; ++v) {
+      const auto from = ptr[rax + v * four * float_bytes];
+      if (is_cut(v)) {
+        vmaskmovps(Xmm(at_once), Xmm(mask_register), from);
+        vcvtps2pd(row, Xmm(at_once));
+      } else {
+        vcvtps2pd(row, from);
+      }
+      vaddpd(Ymm(v), Ymm(v), row);
+    }
+    add(rax, s_.b_row * float_bytes);
+    dec(ebx);
+    jnz(next, T_NEAR);
+    for (int v = 0; v < sums; ++v) {
+      const auto to = ptr[r8 + (first + v * four) * float_bytes];
+      vcvtpd2ps(Xmm(v), Ymm(v));
+      is_cut(v) ? vmaskmovps(to, Xmm(mask_register), Xmm(v)) : vmovups(to, Xmm(v));
+    }
+  }
 }
 
 /// How many vectors of columns a panel has, so that the sums of its tiles are many and fit the registers.
@@ -217,6 +254,13 @@ void ProductWriter::finish(int rows, int vectors, int rest) {
       if (s_.end.relu) {
         vcmpps(second, x, constant32(0), 0x12);  // x <= 0, and not NaN
         vandnps(x, second, x);
+      }
+      if (s_.end.gate) {
+        const auto from = ptr[r12 + rdx + (i * s_.n * float_bytes + v * vector_bytes)];
+        if (count < lanes) vmovaps(second, mask(count, float_bytes));
+        count < lanes ? vmaskmovps(second, second, from) : vmovups(second, from);
+        vcmpps(second, second, constant32(0), 0x1e);  // > 0
+        vandps(x, x, second);
       }
       if (s_.end.leaky_slope) {
         vmulps(second, x, constant32(std::bit_cast<std::uint32_t>(static_cast<float>(*s_.end.leaky_slope))));

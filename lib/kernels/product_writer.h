@@ -24,7 +24,7 @@ struct ProductShape {
   int vectors() const { return (n + VectorWriter::lanes - 1) / VectorWriter::lanes; }
 };
 
-/// `room` is for a packed b: k rows of whole vectors, where packs().
+/// `room` is for a packed b: k rows of whole vectors, where packs(); or the sums of columns. `bias` may be a gate.
 using ProductFunction = void (*)(const float* a, const float* b, const float* bias, float* c, float* room);
 
 /// Writes a product as tiles of rows and vectors of columns, with all sums of a tile in registers over the whole depth.
@@ -35,6 +35,7 @@ class ProductWriter : public VectorWriter {
 
  private:
   void write();
+  void sum_columns();
   void pack();
   void panel(int vectors, int rest);
   void tile(int first, int rows, int vectors, int rest);

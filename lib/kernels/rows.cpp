@@ -133,7 +133,7 @@ void cross_entropy_of(CrossEntropyRows all, const L* labels, const Shape& sample
 /// A kernel of x, labels and (for gradients) dy. `dy_step` is 0 where dy is one number for all.
 template <class L>
 std::unique_ptr<Kernel> few_classes(std::string_view name, const Shape& logits, const Shape& samples, int threads,
-                                    std::size_t dy_step, bool loss, bool gradient) {
+                                    std::size_t dy_step, bool loss, bool gradient, bool mean = false) {
   const std::size_t classes = count(logits.back()), rows = count(samples.elements()), grain = grain_of(classes * 8);
   return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
     const CrossEntropyRows all{.x = input<float>(in, 0), .labels = nullptr, .rows = rows, .classes = classes,
@@ -144,6 +144,7 @@ std::unique_ptr<Kernel> few_classes(std::string_view name, const Shape& logits, 
     parallel_for(threads, rows, grain, [&](std::size_t begin, std::size_t end, std::size_t) {
       cross_entropy_of(all, labels, samples, begin, end);
     });
+    if (mean) *output<float>(out, 2) = static_cast<float>(simd().sum_f32(all.loss, rows) / static_cast<double>(rows));
   });
 }
 bool has_few_classes(const TensorType& logits) {
@@ -263,12 +264,15 @@ constexpr NamedMaker makers[] = {
 std::span<const NamedMaker> row_makers() { return makers; }
 
 std::unique_ptr<Kernel> cross_entropy_with_gradient(const TensorType& logits, const TensorType& labels,
-                                                    const TensorType& dy, int threads) {
+                                                    const TensorType& dy, int threads, bool mean) {
   if (!has_few_classes(logits) || dy.dtype != DType::f32) return nullptr;
+  // Longer lists are added up in pieces.
+  constexpr Dim one_piece = 4096;
+  if (mean && (labels.elements() > one_piece || labels.elements() == 0)) return nullptr;
   const std::size_t dy_step = dy.elements() == 1 ? 0 : 1;
   const auto make = [&](auto label) {
-    return few_classes<decltype(label)>("sparse_cross_entropy+backward", logits.shape, labels.shape, threads, dy_step,
-                                        true, true);
+    return few_classes<decltype(label)>(mean ? "sparse_cross_entropy+backward+mean" : "sparse_cross_entropy+backward",
+                                        logits.shape, labels.shape, threads, dy_step, true, true, mean);
   };
   switch (labels.dtype) {
     case DType::i32: return make(std::int32_t{});

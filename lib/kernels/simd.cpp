@@ -405,54 +405,87 @@ void max_pool_2x2_backward(const float* top, const float* bottom, const float* d
 
 // ---------------------------------------------------------------- cross entropy
 
-/// Up to one vector of rows; lanes without a row repeat the first.
-HWY_NOINLINE void cross_entropy_vector(const CrossEntropyRows& c, std::size_t first, std::size_t rows) {
+/// Rows that go through cross_entropy_rows() together, in lanes: what a step of it computes for one vector does not
+/// wait for what it computes for the next.
+constexpr std::size_t entropy_rows = 16;
+static_assert(entropy_rows % wide_lanes == 0);
+
+/// Up to entropy_rows rows; lanes without a row repeat the first.
+HWY_NOINLINE void cross_entropy_rows(const CrossEntropyRows& c, std::size_t first, std::size_t rows) {
   const D64 d;
-  const std::size_t lanes = hn::Lanes(d);
-  float logit[cross_entropy_classes * wide_lanes], dy[wide_lanes], result[wide_lanes];
-  double label[wide_lanes], exponential[cross_entropy_classes * wide_lanes];
-  for (std::size_t lane = 0; lane < lanes; ++lane) {
-    const std::size_t row = first + (lane < rows ? lane : 0);
-    for (std::size_t k = 0; k < c.classes; ++k) logit[k * lanes + lane] = c.x[row * c.classes + k];
-    label[lane] = static_cast<double>(c.labels[row]);
-    dy[lane] = c.dx == nullptr ? 0 : c.dy[row * c.dy_step];
-  }
-  const V64 labels = hn::LoadU(d, label), zero = hn::Zero(d), one = hn::Set(d, 1.0);
-  const auto x = [&](std::size_t k) { return Wide::load(logit + k * lanes); };
+  const std::size_t lanes = hn::Lanes(d), classes = c.classes, end = (rows + lanes - 1) / lanes * lanes;
+  HWY_ALIGN float logit[cross_entropy_classes * entropy_rows], dy[entropy_rows];
+  HWY_ALIGN double label[entropy_rows], exponential[cross_entropy_classes * entropy_rows];
+  HWY_ALIGN double highest[entropy_rows], other[entropy_rows], place[entropy_rows], chosen[entropy_rows];
+  const auto fill = [&](auto* lane_of, auto value) HWY_ATTR {
+    for (std::size_t lane = 0; lane < rows; ++lane) lane_of[lane] = value(lane);
+    std::fill(lane_of + rows, lane_of + end, lane_of[0]);
+  };
+  for (std::size_t k = 0; k < classes; ++k)
+    fill(logit + k * entropy_rows, [from = c.x + first * classes + k, classes](std::size_t lane) HWY_ATTR {
+      return from[lane * classes];
+    });
+  fill(label, [&](std::size_t lane) HWY_ATTR { return static_cast<double>(c.labels[first + lane]); });
+  if (c.dx != nullptr)
+    fill(dy, [from = c.dy + first * c.dy_step, step = c.dy_step](std::size_t lane) HWY_ATTR {
+      return from[lane * step];
+    });
+  const V64 zero = hn::Zero(d), one = hn::Set(d, 1.0);
+  const auto x = [&](std::size_t k, std::size_t v) HWY_ATTR { return Wide::load(logit + k * entropy_rows + v); };
   const Larger larger;
-  V64 largest = x(0);
-  for (std::size_t k = 1; k < c.classes; ++k) largest = larger(d, largest, x(k));
+  for (std::size_t v = 0; v < end; v += lanes) {
+    V64 largest = x(0, v);
+    for (std::size_t k = 1; k < classes; ++k) largest = larger(d, largest, x(k, v));
+    hn::StoreU(largest, d, highest + v);
+  }
+  for (std::size_t k = 0; k < classes; ++k)
+    for (std::size_t v = 0; v < end; v += lanes)
+      hn::StoreU(exp(d, hn::Sub(x(k, v), hn::LoadU(d, highest + v))), d, exponential + k * entropy_rows + v);
   // The first largest logit's own term is exactly 1, and keeping it apart keeps a loss near zero exact. (Infinity less
   // infinity is not 0: no term is then 1.)
-  V64 others = hn::Sub(largest, largest), at = hn::Set(d, -1.0), at_label = zero;
-  for (std::size_t k = 0; k < c.classes; ++k) {
-    const V64 number = hn::Set(d, static_cast<double>(k));
-    const auto is_first = hn::And(hn::Eq(x(k), largest), hn::Lt(at, zero));
-    at = hn::IfThenElse(is_first, number, at);
-    at_label = hn::IfThenElse(hn::Eq(labels, number), x(k), at_label);
-    const V64 e = exp(d, hn::Sub(x(k), largest));
-    hn::StoreU(e, d, exponential + k * lanes);
-    others = hn::Add(others, hn::IfThenZeroElse(is_first, e));
+  for (std::size_t v = 0; v < end; v += lanes) {
+    const V64 labels = hn::LoadU(d, label + v), largest = hn::LoadU(d, highest + v);
+    V64 others = hn::Sub(largest, largest), at = hn::Set(d, -1.0), at_label = zero;
+    for (std::size_t k = 0; k < classes; ++k) {
+      const V64 number = hn::Set(d, static_cast<double>(k));
+      const auto is_first = hn::And(hn::Eq(x(k, v), largest), hn::Lt(at, zero));
+      at = hn::IfThenElse(is_first, number, at);
+      at_label = hn::IfThenElse(hn::Eq(labels, number), x(k, v), at_label);
+      const V64 e = hn::LoadU(d, exponential + k * entropy_rows + v);
+      others = hn::Add(others, hn::IfThenZeroElse(is_first, e));
+    }
+    hn::StoreU(others, d, other + v);
+    hn::StoreU(at, d, place + v);
+    hn::StoreU(hn::Sub(largest, at_label), d, chosen + v);
   }
   if (c.loss != nullptr) {
-    Wide::store(hn::Add(log1p(d, others), hn::Sub(largest, at_label)), result);
-    for (std::size_t lane = 0; lane < rows; ++lane) c.loss[first + lane] = result[lane];
+    HWY_ALIGN float result[entropy_rows];
+    for (std::size_t v = 0; v < end; v += lanes)
+      Wide::store(hn::Add(log1p(d, hn::LoadU(d, other + v)), hn::LoadU(d, chosen + v)), result + v);
+    std::copy_n(result, rows, c.loss + first);
   }
   if (c.dx == nullptr) return;
-  const V64 part = hn::Div(one, hn::Add(others, one)), slope = Wide::load(dy);
-  for (std::size_t k = 0; k < c.classes; ++k) {
-    const V64 number = hn::Set(d, static_cast<double>(k));
-    const V64 share = hn::Mul(hn::LoadU(d, exponential + k * lanes), part);
-    // Softmax less one at the label; where that is the largest, without the cancellation.
-    const V64 less_one = hn::IfThenElse(hn::Eq(at, number), hn::Neg(hn::Mul(others, part)), hn::Sub(share, one));
-    Wide::store(hn::Mul(hn::IfThenElse(hn::Eq(labels, number), less_one, share), slope), result);
-    for (std::size_t lane = 0; lane < rows; ++lane) c.dx[(first + lane) * c.classes + k] = result[lane];
+  for (std::size_t v = 0; v < end; v += lanes) {
+    const V64 labels = hn::LoadU(d, label + v), others = hn::LoadU(d, other + v), at = hn::LoadU(d, place + v);
+    const V64 part = hn::Div(one, hn::Add(others, one)), slope = Wide::load(dy + v);
+    for (std::size_t k = 0; k < classes; ++k) {
+      const V64 number = hn::Set(d, static_cast<double>(k));
+      const V64 share = hn::Mul(hn::LoadU(d, exponential + k * entropy_rows + v), part);
+      // Softmax less one at the label; where that is the largest, without the cancellation.
+      const V64 less_one = hn::IfThenElse(hn::Eq(at, number), hn::Neg(hn::Mul(others, part)), hn::Sub(share, one));
+      Wide::store(hn::Mul(hn::IfThenElse(hn::Eq(labels, number), less_one, share), slope),
+                  logit + k * entropy_rows + v);
+    }
+  }
+  for (std::size_t k = 0; k < classes; ++k) {
+    float* const to = c.dx + first * classes + k;
+    for (std::size_t lane = 0; lane < rows; ++lane) to[lane * classes] = logit[k * entropy_rows + lane];
   }
 }
 
 void cross_entropy_f32(const CrossEntropyRows& c) {
-  const std::size_t lanes = hn::Lanes(D64());
-  for (std::size_t row = 0; row < c.rows; row += lanes) cross_entropy_vector(c, row, std::min(lanes, c.rows - row));
+  for (std::size_t row = 0; row < c.rows; row += entropy_rows)
+    cross_entropy_rows(c, row, std::min(entropy_rows, c.rows - row));
 }
 
 // ---------------------------------------------------------------- small matrix products

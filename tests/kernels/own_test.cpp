@@ -5,6 +5,7 @@
 #include <new>
 
 #include "run.h"
+#include "thalweg/lib/kernels/packed_product.h"
 #include "thalweg/lib/kernels/product_code.h"
 #include "thalweg/lib/kernels/vector_code.h"
 #include "thalweg/ops/conv.h"
@@ -121,6 +122,82 @@ TEST(Product, HasTheBitsOfTheMatmulThatIsWrittenForAnySize) {
           ASSERT_EQ(rectified[i], sum > 0 ? sum : 0) << i;
           ASSERT_EQ(leaky[i], sum > 0 ? sum : sum * 0.25f) << i;
         }
+      }
+}
+
+TEST(Product, KeepsWhatLiesWhereItsGateIsPositive) {
+  if (!has_generated_loops()) GTEST_SKIP() << "this machine has no AVX2";
+  Arguments a;
+  const std::array<Dim, 3> sizes[] = {{15, 16, 3}, {7, 5, 9}, {1, 20, 4}, {33, 40, 8}};
+  for (const bool tb : {false, true})
+    for (const auto& [m, n, k] : sizes) {
+      const Case c(matmul(a(f32(m, k)), a(tb ? f32(n, k) : f32(k, n)), {.tb = tb}));
+      std::vector<Tensor> operands;
+      for (const TensorType& type : c.in) operands.emplace_back(type, drawn(type, -2, 2, operands.size() + 1));
+      const std::vector<float> plain = product(c, operands, {});
+      std::vector<double> gate = drawn(c.out[0], -1, 1, 7);
+      gate[0] = std::numeric_limits<double>::quiet_NaN();
+      gate.back() = 0;
+      operands.emplace_back(c.out[0], gate);
+      const std::vector<float> gated = product(c, operands, {.gate = true});
+      for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_EQ(gated[i], gate[i] > 0 ? plain[i] : 0) << i;
+    }
+}
+
+TEST(Product, SumsTheColumnsOfItsRightFactorAsTheReductionDoes) {
+  if (!has_generated_loops()) GTEST_SKIP() << "this machine has no AVX2";
+  Arguments a;
+  const std::array<Dim, 3> sizes[] = {{16, 3, 15}, {4, 16, 15}, {5, 37, 20}, {3, 70, 33}, {20, 1, 9}};
+  for (const auto& [m, n, k] : sizes) {
+    SCOPED_TRACE(::testing::Message() << m << "x" << n << "x" << k);
+    const Value x = a(f32(k, m)), y = a(f32(k, n));
+    const Case c(matmul(x, y, {.ta = true})), sum(sum_to(y, Shape{n}));
+    std::vector<Tensor> operands;
+    for (const TensorType& type : c.in) operands.emplace_back(type, drawn(type, -2, 2, operands.size() + 1));
+    const auto kernel = small_product({c.graph.node(c.node), c.in, c.out}, {.column_sums = true});
+    ASSERT_TRUE(kernel);
+    const Tensor got(c.out[0]), column_sums(f32(n));
+    const void* in[] = {operands[0].data(), operands[1].data()};
+    void* out[] = {const_cast<void*>(got.data()), const_cast<void*>(column_sums.data())};
+    kernel->run(in, out, nullptr);
+    EXPECT_TRUE(same_bits(got, answered(c, operands, 1)[0]));
+    EXPECT_TRUE(same_bits(column_sums, answered(sum, {operands[1]}, 1)[0]));
+  }
+}
+
+TEST(PackedProduct, HasTheBitsOfTheMatmulThatIsWrittenForAnySizeOnAnyNumberOfThreads) {
+  Arguments a;
+  const std::array<Dim, 3> sizes[] = {{16, 16, 8},   {128, 120, 400}, {33, 50, 700}, {97, 161, 321},
+                                      {200, 17, 64}, {16, 300, 1000}, {784, 65, 33}, {40, 33, 2500}};
+  for (const bool ta : {false, true})
+    for (const bool tb : {false, true})
+      for (const auto& [m, n, k] : sizes) {
+        SCOPED_TRACE(::testing::Message() << m << "x" << n << "x" << k << " " << ta << tb);
+        const Case c(matmul(a(ta ? f32(k, m) : f32(m, k)), a(tb ? f32(n, k) : f32(k, n)), {.ta = ta, .tb = tb}));
+        std::vector<Tensor> operands;
+        for (const TensorType& type : c.in) operands.emplace_back(type, drawn(type, -2, 2, operands.size() + 1));
+        operands.emplace_back(f32(n), drawn(f32(n), -1, 1, 5));
+        const Tensor plain = answered(c, {operands[0], operands[1]}, 1)[0];
+        const auto bias = operands[2].as<float>();
+        const auto expected = plain.as<float>();
+        for (const int threads : {1, 2, 3})
+          for (const std::optional<double> slope : {std::optional<double>(), std::optional(0.0), std::optional(0.5)}) {
+            const Epilogue end{.bias = slope.has_value(), .slope = slope};
+            const auto kernel = packed_product({c.graph.node(c.node), c.in, c.out, threads}, end);
+            if (!kernel && end.any() && tb && !ta) continue;
+            ASSERT_TRUE(kernel);
+            std::vector<float> got(expected.size() + 16, 77.f);
+            Tensor scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 64));
+            std::memset(scratch.data(), 0xff, scratch.bytes());
+            const void* in[] = {operands[0].data(), operands[1].data(), operands[2].data()};
+            void* out = got.data();
+            kernel->run(in, &out, scratch.data());
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+              const float y = slope ? expected[i] + bias[i % static_cast<std::size_t>(n)] : expected[i];
+              ASSERT_EQ(got[i], slope && y <= 0 ? y * static_cast<float>(*slope) : y) << i << " on " << threads;
+            }
+            for (std::size_t i = expected.size(); i < got.size(); ++i) ASSERT_EQ(got[i], 77.f);
+          }
       }
 }
 
@@ -264,6 +341,14 @@ TEST(Own, ALossWithItsGradientHasTheBitsOfBoth) {
           kernel->run(in, out, nullptr);
           EXPECT_TRUE(same_bits(got_loss, loss));
           EXPECT_TRUE(same_bits(got_gradient, gradient));
+          const auto with_mean =
+              cross_entropy_with_gradient(x.type(), labels.type(), one_dy ? f32() : dy.type(), threads, true);
+          ASSERT_TRUE(with_mean);
+          const Tensor mean_of(f32());
+          void* all_out[] = {out[0], out[1], const_cast<void*>(mean_of.data())};
+          with_mean->run(in, all_out, nullptr);
+          Arguments of_mean;
+          EXPECT_TRUE(same_bits(mean_of, answered(Case(mean(of_mean(loss.type()))), {loss}, 1)[0]));
         }
       }
 }
