@@ -8,8 +8,8 @@
 #include <fstream>
 #include <string>
 
-#include "allocations.h"
 #include "roofline.h"
+#include "tests/allocations.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/threads.h"
 
@@ -42,7 +42,7 @@ double time_program(benchmark::State& state, Program& program, const Cost& cost)
   state.counters["reorders"] = static_cast<double>(program.reorders());
   state.counters["planned"] = benchmark::Counter(static_cast<double>(program.memory().total()),
                                                  benchmark::Counter::kDefaults, benchmark::Counter::kIs1024);
-  if (const auto count = allocations_of([&] { program.run(); })) state.counters["allocs"] = static_cast<double>(*count);
+  if (const auto count = testing::allocations_of([&] { program.run(); })) state.counters["allocs"] = static_cast<double>(*count);
   return seconds;
 }
 

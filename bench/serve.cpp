@@ -9,7 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "allocations.h"
+#include "tests/allocations.h"
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/io/safetensors.h"
@@ -150,7 +150,7 @@ void serve(const Workload& workload, const ServeOptions& options, std::istream& 
   Program program = compiled(workload, options);
   fill_inputs(program, workload);
   program.run();
-  const auto allocations = allocations_of([&] { program.run(); });
+  const auto allocations = testing::allocations_of([&] { program.run(); });
   const std::size_t block = block_of(program);
   Json ready{{"workload", workload.name}, {"of", "thalweg " THALWEG_VERSION}, {"threads", program.logical_threads()},
              {"precision", options.precision}, {"tuned", options.tune}, {"kernels", program.kernels()},

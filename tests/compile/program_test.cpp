@@ -10,9 +10,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <set>
 
+#include "tests/allocations.h"
 #include "tests/compile/run.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/fail.h"
@@ -36,39 +36,14 @@
 #include "thalweg/optim/minimize.h"
 #include "thalweg/optim/sgd.h"
 
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<long> allocations{0};
-[[maybe_unused]] void note() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-}  // namespace
-
-// Every way to the heap, C's too: oneDNN's own allocations count as ours.
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-#if !defined(__SANITIZE_ADDRESS__)
-void* malloc(std::size_t size) { note(); return __libc_malloc(size); }
-void* calloc(std::size_t n, std::size_t size) { note(); return __libc_calloc(n, size); }
-void* realloc(void* p, std::size_t size) { note(); return __libc_realloc(p, size); }
-void* aligned_alloc(std::size_t a, std::size_t size) { note(); return __libc_memalign(a, size); }
-int posix_memalign(void** p, std::size_t a, std::size_t size) { note(); return (*p = __libc_memalign(a, size)) ? 0 : 12; }
-#endif
-}
-
 // oneDNN 2.6 makes a map of the arguments at each call, inside: what it allocates there is counted apart.
 std::atomic<long> onednn_calls{0};
 extern "C" int dnnl_primitive_execute(const void* primitive, void* stream, int count, const void* arguments) {
   using Execute = decltype(&dnnl_primitive_execute);
   static const auto execute = reinterpret_cast<Execute>(dlsym(RTLD_NEXT, "dnnl_primitive_execute"));
-  const bool counted = counting.exchange(false);
-  if (counted) ++onednn_calls;
-  const int status = execute(primitive, stream, count, arguments);
-  counting = counted;
-  return status;
+  const thalweg::testing::Uncounted uncounted;
+  if (uncounted.counted()) ++onednn_calls;
+  return execute(primitive, stream, count, arguments);
 }
 
 namespace thalweg::testing {
@@ -138,19 +113,14 @@ std::string train(const Graph& g, int logical, int steps) {
 }
 
 TEST(Program, AllocatesNothingInAStep) {
-#if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the sanitizer owns malloc";
-#endif
   for (const Graph& g : {mlp(8), cnn(4), cnn(32, 24)}) {
     for (const int logical : {1, 2}) {
       Program p = compile(g, threads(logical));
       fill(p);
       p.run();
-      allocations = 0;
-      counting = true;
-      for (int i = 0; i < 20; ++i) p.run();
-      counting = false;
-      EXPECT_EQ(allocations.load(), 0) << g.name() << " with " << logical << " threads";
+      const auto allocations = allocations_of([&] { for (int i = 0; i < 20; ++i) p.run(); });
+      if (!allocations) GTEST_SKIP() << "the sanitizer owns the heap";
+      EXPECT_EQ(*allocations, 0) << g.name() << " with " << logical << " threads";
       if (g.name() == "cnn") {
         EXPECT_GT(onednn_calls.exchange(0), 0) << "nothing went through the counted door";
       }

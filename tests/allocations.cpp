@@ -41,7 +41,10 @@ int posix_memalign(void** p, std::size_t a, std::size_t size) {
 }
 #endif
 
-namespace thalweg::bench {
+namespace thalweg::testing {
+
+Uncounted::Uncounted() : counted_(counting.exchange(false)) {}
+Uncounted::~Uncounted() { counting = counted_; }
 
 std::optional<long> allocations_of(void (*work)(void*), void* context) {
   allocations = 0;
@@ -55,4 +58,4 @@ std::optional<long> allocations_of(void (*work)(void*), void* context) {
 #endif
 }
 
-}  // namespace thalweg::bench
+}  // namespace thalweg::testing
