@@ -79,7 +79,7 @@ std::pair<int, std::string> make_beside(const std::string& path, unsigned mode) 
       return file_system().open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     });
     if (descriptor >= 0) return {descriptor, std::move(name)};
-    if (descriptor != -EEXIST) file_error(name, "create", -descriptor);
+    if (descriptor != -EEXIST) file_error(path, "create", -descriptor);
   }
   file_error(path, "create a temporary file beside it", EEXIST);
 }

@@ -63,6 +63,7 @@ struct Named {
   std::string name;
   TensorType type;
   void* data = nullptr;
+  mutable bool fed = false;  ///< an input that somebody has asked for, to write it
 };
 
 }  // namespace
@@ -83,6 +84,7 @@ struct Program::State {
   std::atomic<bool> busy = false;
   std::atomic<bool> not_finite = false;  ///< of what the last run wrote into variables
   std::vector<Numbers> unwatched;
+  std::size_t unfed = 0;  ///< inputs that nobody has written yet
 };
 
 namespace {
@@ -173,6 +175,7 @@ struct Program::Assembly {
       const Node& node = p.planned.graph.node(id);
       input_of[id] = Tensor(node.types[0]);
       p.inputs.push_back({node.name, node.types[0], input_of[id].data()});
+      ++p.unfed;
     }
   }
 
@@ -388,15 +391,26 @@ Program::State& Program::state() const {
   return *state_;
 }
 
+namespace {
+[[noreturn]] void unfed_error(std::span<const Named> inputs, const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Named& input : inputs)
+    if (!input.fed) names.push_back(fmt::format("'{}' ({})", input.name, to_string(input.type)));
+  run_error("program '{}' was run before its input {} was fed", graph.name(), fmt::join(names, ", "));
+}
+}  // namespace
+
 template <class RunEntry>
 void Program::step(RunEntry&& run_entry) {
   State& p = state();
-  if (p.busy.exchange(true, std::memory_order_acquire)) run_error("program '{}' is already running in another thread", p.planned.graph.name());
+  if (p.busy.exchange(true, std::memory_order_acquire))
+    run_error("program '{}' is already running in another thread", p.planned.graph.name());
   struct Release {
     std::atomic<bool>& busy;
     ~Release() { busy.store(false, std::memory_order_release); }
   } release{p.busy};
   check_run(p.planned.logical_threads);
+  if (p.unfed > 0) unfed_error(p.inputs, p.planned.graph);
   const FloatingPointScope floating_point(p.planned.logical_threads);
   const LogicalThreads logical(p.planned.logical_threads);
   p.not_finite.store(false, std::memory_order_relaxed);
@@ -446,6 +460,10 @@ const Named& slot_named(const Slots& slots, std::string_view name, std::string_v
 
 Program::Slot Program::input_slot(std::string_view name) const {
   const Named& slot = slot_named(state().inputs, name, "input", state().planned.graph);
+  if (!slot.fed) {
+    slot.fed = true;
+    --state_->unfed;
+  }
   return {slot.type, slot.data};
 }
 
@@ -483,11 +501,11 @@ std::vector<std::string> Program::output_names() const {
 }
 
 void Program::feed(std::string_view name, const Tensor& value) {
-  const Slot slot = input_slot(name);
+  const TensorType& type = input_type(name);
   if (!value) run_error("input '{}' was given an empty tensor", name);
-  if (slot.type != value.type())
-    run_error("input '{}' is {}, the tensor given is {}", name, to_string(slot.type), to_string(value.type()));
-  std::memcpy(slot.data, value.data(), value.bytes());
+  if (type != value.type())
+    run_error("input '{}' is {}, the tensor given is {}", name, to_string(type), to_string(value.type()));
+  std::memcpy(input_slot(name).data, value.data(), value.bytes());
 }
 
 Tensor Program::fetch(std::string_view name) const {

@@ -116,7 +116,8 @@ class THALWEG_API Program {
   const TensorType& input_type(std::string_view name) const;
   /// Copies a tensor into an input; its type must be the input's.
   void feed(std::string_view name, const Tensor& value);
-  /// One step: every kernel in order, then the updates. Throws RunError; the variables are then as before.
+  /// One step: every kernel in order, then the updates. Throws RunError, as for an input that was never written; the
+  /// variables are then as before.
   void run();
   /// Whether everything that the last run() wrote into variables is finite.
   bool finite() const;

@@ -323,6 +323,29 @@ TEST(Program, NamesTheUsersLineWhenAStepFails) {
   EXPECT_NE(error.find("sample 3"), std::string::npos) << error;
 }
 
+TEST(Program, RefusesToRunBeforeItIsFed) {
+  Graph g("sum");
+  g.output("y", input(g, "a", f32(2)) + input(g, "b", f32(2)));
+  Program p = compile(g);
+  EXPECT_EQ(error_of([&] { p.run(); }),
+            "program 'sum' was run before its input 'a' (f32[2]), 'b' (f32[2]) was fed");
+  p.feed("a", Tensor(f32(2), std::vector<double>{1, 2}));
+  EXPECT_EQ(error_of([&] { p.feed("b", Tensor(f32(3))); }), "input 'b' is f32[2], the tensor given is f32[3]");
+  EXPECT_EQ(error_of([&] { p.run(); }), "program 'sum' was run before its input 'b' (f32[2]) was fed");
+  p.input<float>("b")[0] = 4;
+  p.run();
+  EXPECT_EQ(p.output<float>("y")[0], 5);
+}
+
+TEST(Program, AllocationsAreCounted) {
+  void* volatile kept = nullptr;
+  const auto touch = [&] { std::free(kept); kept = std::malloc(8); };
+  const auto counted = allocations_of([&] { touch(); const Uncounted quiet; touch(); });
+  std::free(kept);
+  if (!counted) GTEST_SKIP() << "the sanitizer owns the heap";
+  EXPECT_EQ(*counted, 1);
+}
+
 TEST(Program, RefusesWhatTheMachineCannotHold) {
   Graph g("huge");
   g.output("y", relu(input(g, "x", f32(1 << 20, 1 << 20))));

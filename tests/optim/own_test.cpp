@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The README's example of an optimizer, a schedule and a penalty of one's own, without touching the library.
+// An optimizer, a schedule and a penalty of one's own, without touching the library, in at most 20 lines each.
 #include "trajectory.h"
 
 namespace thalweg {
 namespace {
 
-// ---- example: begin (the README shows these lines)
+// ---- example: begin
 
 /// Lion (Chen et al. 2023): the sign of a blend of momentum and gradient.
 struct Lion {
