@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs update rules and schedules in the double interpreter, as a list of cases asks for: JSON in, JSON out, for
-// comparison with another framework that runs beside it.
+// Runs update rules (with clipping and averages), schedules and ReduceLROnPlateau in double, as a list of cases asks
+// for: JSON in, JSON out, for comparison with another framework that runs beside it.
 #include <fmt/format.h>
 
 #include <functional>
@@ -8,9 +8,13 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "thalweg/graph/interpret.h"
+#include "thalweg/lib/train/learning_rate.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/reduce.h"
 #include "thalweg/ops/source.h"
@@ -133,13 +137,29 @@ const std::map<std::string, std::function<Schedule(const Settings&)>> schedules 
      }},
 };
 
-/// The variable after each of the gradients.
+Clip clip_of(const Json& asked) {
+  const std::string kind = asked.at("clip");
+  const double limit = asked.at("limit");
+  if (kind == "value") return by_value(limit);
+  if (kind == "none") return {};
+  return by_global_norm(limit, {.convention = torch, .infinity = kind == "infinity"});
+}
+
+std::optional<Schedule> average_of(const Json& asked) {
+  const std::string kind = asked.at("average");
+  if (kind == "ema") return ema(asked.at("momentum"));
+  if (kind == "swa") return equal_average();
+  return {};
+}
+
+/// The variable after each of the gradients, and last its average if there is one.
 Json trajectory(const Json& asked) {
   const Shape shape(asked.at("shape").get<std::vector<Dim>>());
   const TensorType type{DType::f64, shape};
   Graph g("oracle");
   const Value w = variable(g, "w", type, values(asked.at("start").get<std::vector<double>>()));
-  minimize(sum(w * input(g, "g", type)), rules.at(asked.at("rule"))({asked.at("settings")}));
+  minimize(sum(w * input(g, "g", type)), rules.at(asked.at("rule"))({asked.at("settings")}),
+           {.clip = clip_of(asked), .average = average_of(asked)});
   Interpreter run(g);
   Json all = Json::array();
   for (const Json& gradient : asked.at("gradients")) {
@@ -147,6 +167,7 @@ Json trajectory(const Json& asked) {
     run.step();
     all.push_back(run.variable("w").data);
   }
+  if (average_of(asked)) all.push_back(run.variable("average/w").data);
   return all;
 }
 
@@ -165,6 +186,71 @@ Json rates(const Json& asked) {
   return all;
 }
 
+/// A training of which a callback sees nothing but a metric and the rate that it sets.
+class Metrics final : public TrainingRun {
+ public:
+  Metrics(double rate, std::vector<double> metrics) : rate_(rate), metrics_(std::move(metrics)) {
+    history_.columns = {"loss"};
+  }
+  bool next() {
+    if (epoch_ == epochs()) return false;
+    history_.rows.push_back({metrics_[static_cast<std::size_t>(epoch_++)]});
+    return true;
+  }
+
+  const Graph& graph() const override { return graph_; }
+  const Variables& variables() const override { return variables_; }
+  const std::vector<std::string>& weights() const override { return names_; }
+  const std::vector<std::string>& measures() const override { return history_.columns; }
+  const History& history() const override { return history_; }
+  const Program& program() const override { throw RunError("no step has run"); }
+  int epochs() const override { return static_cast<int>(metrics_.size()); }
+  int epoch() const override { return epoch_; }
+  Dim steps() const override { return 1; }
+  Dim step() const override { return 1; }
+  double rate() const override { return rate_; }
+  void set_rate(double rate) override { rate_ = rate; }
+  void stop() override {}
+  bool stopping() const override { return false; }
+  void set_best_epoch(int) override {}
+  void say(std::string_view) override {}
+
+ private:
+  double rate_;
+  std::vector<double> metrics_;
+  Graph graph_{"metrics"};
+  Variables variables_;
+  std::vector<std::string> names_;
+  History history_;
+  int epoch_ = 0;
+};
+
+/// The rate after each epoch.
+Json rates_on_plateaus(const Json& asked) {
+  const Settings s{asked.at("settings")};
+  Metrics run(s["lr"], asked.at("metrics").get<std::vector<double>>());
+  ReduceLROnPlateau callback({.monitor = "loss",
+                              .factor = s["factor"],
+                              .patience = static_cast<int>(s["patience"]),
+                              .min_delta = s["threshold"],
+                              .relative = s.flag("relative"),
+                              .cooldown = static_cast<int>(s["cooldown"]),
+                              .min_rate = s["min_lr"],
+                              .convention = torch});
+  callback.on_train_begin(run);
+  Json all = Json::array();
+  while (run.next()) {
+    callback.on_epoch_end(run);
+    all.push_back(run.rate());
+  }
+  return all;
+}
+
+Json answer(const Json& asked) {
+  if (asked.contains("rule")) return trajectory(asked);
+  return asked.contains("schedule") ? rates(asked) : rates_on_plateaus(asked);
+}
+
 }  // namespace
 }  // namespace thalweg
 
@@ -173,7 +259,7 @@ int main() {
     const std::string text(std::istreambuf_iterator<char>(std::cin), {});
     nlohmann::json answers = nlohmann::json::array();
     for (const nlohmann::json& asked : nlohmann::json::parse(text))
-      answers.push_back(asked.contains("rule") ? thalweg::trajectory(asked) : thalweg::rates(asked));
+      answers.push_back(thalweg::answer(asked));
     std::cout << answers.dump() << '\n';
     return 0;
   } catch (const std::exception& error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random configurations of what Thalweg and PyTorch both have, with results and gradients from the double interpreter,
-// one line of JSON each: tests/ops/torch_oracle.py computes them again. Not part of the test suite.
+// Random configurations of the activations, losses and layers that Thalweg and PyTorch both have, with results and
+// gradients from the double interpreter, one line of JSON each: tests/oracle/torch_layers computes them again.
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
@@ -14,8 +14,11 @@
 #include "cases.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/interpret.h"
+#include "thalweg/graph/opdef.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/ctc.h"
+#include "thalweg/ops/index.h"
+#include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"
@@ -42,7 +45,7 @@ class Config {
   Value whole(const std::string& name, const Shape& shape, Dim lo, Dim hi) {
     Array<double> numbers(shape);
     for (double& x : numbers.data)
-        x = static_cast<double>(lo) + static_cast<double>(random_.below(static_cast<std::size_t>(hi - lo + 1)));
+      x = static_cast<double>(lo) + static_cast<double>(random_.below(static_cast<std::size_t>(hi - lo + 1)));
     return given(name, std::move(numbers), DType::i32);
   }
   Value distribution(const std::string& name, const Shape& shape) {
@@ -56,7 +59,19 @@ class Config {
     return given(name, std::move(numbers));
   }
 
-  /// Prints the configuration with y and the gradients of sum(y * seed) with respect to its float inputs.
+  /// The variables of the layers so far get random numbers, and count as inputs. Variances are positive.
+  void draw_variables() {
+    for (NodeId id = 0; id < graph.size(); ++id) {
+      const Value v = graph.value({id, 0});
+      if (v.node().op->name != "variable" || !is_float(v.dtype())) continue;
+      const std::string& name = v.node().name;
+      const bool positive = name.ends_with("variance");
+      describe(name, v, random_.array(v.shape(), positive ? 0.5 : -1, positive ? 2 : 1));
+    }
+  }
+
+  /// Prints the configuration with y and the gradients of sum(y * seed) with respect to its float inputs, and what the
+  /// step makes of variables.
   void emit(const Value& y) {
     const Value seed = in("seed", y.shape(), -1, 1);
     std::vector<Value> wrt;
@@ -72,6 +87,11 @@ class Config {
     run.evaluate();
     line_["y"] = run.at(y).data;
     for (std::size_t k = 0; k < names.size(); ++k) line_["gradients"][names[k]] = run.at(slopes[k]).data;
+    run.step();
+    for (const Graph::Update& update : graph.updates()) {
+      const std::string& name = graph.node(update.variable.node).name;
+      line_["after"][name] = run.variable(name).data;
+    }
     std::cout << line_.dump() << '\n';
   }
 
@@ -79,11 +99,15 @@ class Config {
 
  private:
   Value given(const std::string& name, Array<double> numbers, DType dtype = DType::f64) {
-    line_["inputs"][name] = {{"shape", numbers.shape.vector()}, {"data", numbers.data}, {"whole", dtype == DType::i32}};
     const Value value = input(graph, name, {dtype, numbers.shape});
+    describe(name, value, std::move(numbers));
+    return value;
+  }
+  void describe(const std::string& name, const Value& value, Array<double> numbers) {
+    line_["inputs"][name] = {
+        {"shape", numbers.shape.vector()}, {"data", numbers.data}, {"whole", value.dtype() == DType::i32}};
     values_.emplace_back(name, value);
     feeds_[name] = std::move(numbers);
-    return value;
   }
 
   Numbers& random_;
@@ -105,9 +129,8 @@ Shape shape_of(Numbers& random, std::size_t least_rank = 1) {
 void activations(Numbers& random) {
   const std::map<std::string, Value (*)(Operand)> plain = {
       {"relu", relu}, {"selu", selu}, {"mish", mish}, {"silu", silu}, {"softplus", softplus}, {"sigmoid", sigmoid},
-      {"tanh", tanh}, {"relu6", relu6}, {"hardsigmoid", hard_sigmoid},
-          {"hardswish", hard_swish}, {"hardtanh", hard_tanh},
-      {"softsign", softsign}, {"logsigmoid", log_sigmoid}};
+      {"tanh", tanh}, {"relu6", relu6}, {"hardsigmoid", hard_sigmoid}, {"hardswish", hard_swish},
+      {"hardtanh", hard_tanh}, {"softsign", softsign}, {"logsigmoid", log_sigmoid}};
   for (const auto& [name, f] : plain) {
     Config c(name, random);
     c.emit(f(c.in("x", shape_of(random), -8, 8)));
@@ -125,16 +148,27 @@ void activations(Numbers& random) {
     Config c("gelu", random, {{"approximate", approximate}});
     c.emit(gelu(c.in("x", shape_of(random), -6, 6), {.approximate = approximate}));
   }
-  Config c("prelu", random);
-  const Shape shape = shape_of(random, 2);
-  c.emit(prelu(c.in("x", shape), c.in("slope", Shape{shape.back()})));
+  for (const bool shared : {false, true}) {
+    Config c("prelu", random);
+    const Value x = c.in("x", shape_of(random, 2));
+    const Value y = prelu(x, {.shared = shared, .name = "l"});
+    c.draw_variables();
+    c.emit(y);
+  }
+  for (const char* name : {"softmax", "log_softmax"}) {
+    const Shape shape = shape_of(random);
+    const Dim axis = size(random, 0, static_cast<Dim>(shape.rank()) - 1);
+    Config c(name, random, {{"dim", axis}});
+    const Value x = c.in("x", shape, -9, 9);
+    c.emit(std::string_view(name) == "softmax" ? softmax(x, axis) : log_softmax(x, axis));
+  }
 }
 
 void regressions(Numbers& random) {
   const Shape shape = shape_of(random);
   const double a = random.uniform(0.1, 2);
   const auto loss = [&](const std::string& name, json options, double low,
-      const std::function<Value(Value, Value)>& f) {
+                        const std::function<Value(Value, Value)>& f) {
     Config c(name, random, std::move(options));
     c.emit(f(c.in("x", shape), c.in("t", shape, low, 3)));
   };
@@ -145,6 +179,19 @@ void regressions(Numbers& random) {
   loss("poisson_nll_loss", json::object(), 0,
        [](const Value& x, const Value& t) { return poisson(x, t, {.log_input = true}); });
   loss("cosine", json::object(), -3, cosine_loss);
+  {
+    // torch's name for the number that keeps the logarithm finite; Keras has it fixed, and so it is here.
+    Config c("poisson_nll_loss", random, {{"log_input", false}, {"eps", 1e-7}});
+    c.emit(poisson(c.in("x", shape, 0.01, 5), c.in("t", shape, 0, 5)));
+  }
+  {
+    // Away from 0 and 1, where Keras clips probabilities and torch clips logarithms.
+    Config c("binary_cross_entropy", random);
+    c.emit(binary_cross_entropy(c.in("x", shape, 1e-6, 1 - 1e-6), c.in("t", shape, 0, 1), {.from_logits = false}));
+  }
+  Config c("weighted_mse", random);
+  const Value x = c.in("x", Shape{3, 4}), t = c.in("t", Shape{3, 4}), weights = c.in("w", Shape{3}, 0.1, 2);
+  c.emit(weighted_mean(mse(x, t), weights));
 }
 
 void classifications(Numbers& random) {
@@ -166,10 +213,11 @@ void classifications(Numbers& random) {
     ours.ignore_label = ignored;
     options["ignore_index"] = ignored;
   }
-  {
+  for (const bool positions : {false, true}) {
     Config c("cross_entropy", random, options);
-    const Value x = c.in("x", Shape{n, classes});
-    const Value t = c.whole("t", Shape{n}, ignores ? std::min<Dim>(ignored, 0) : 0, classes - 1);
+    const Shape places = positions ? Shape{n, 3} : Shape{n};
+    const Value x = c.in("x", positions ? Shape{n, 3, classes} : Shape{n, classes});
+    const Value t = c.whole("t", places, ignores ? std::min<Dim>(ignored, 0) : 0, classes - 1);
     c.emit(whole ? mean_sparse_cross_entropy(x, t, ours) : sparse_cross_entropy(x, t, ours));
   }
   {
@@ -179,8 +227,10 @@ void classifications(Numbers& random) {
     c.emit(binary_cross_entropy(c.in("x", shape, -9, 9), c.in("t", shape, 0, 1), {.positive_weight = positive}));
   }
   {
-    Config c("kl_div", random);
-    c.emit(kl_divergence(c.in("x", Shape{n, classes}), c.distribution("t", Shape{n, classes})));
+    const bool logits = coin(random);
+    Config c("kl_div", random, {{"logits", logits}});
+    const Value x = logits ? c.in("x", Shape{n, classes}) : c.in("x", Shape{n, classes}, 0.01, 0.99);
+    c.emit(kl_divergence(x, c.distribution("t", Shape{n, classes}), {.from_logits = logits}));
   }
   {
     const double gamma = random.uniform(1, 4), alpha = random.uniform(0, 1);
@@ -208,19 +258,32 @@ void norms(Numbers& random) {
                       c.in("gamma", Shape{channels}), c.in("beta", Shape{channels}), groups, eps));
   }
   {
-    Config c("layer_norm", random, {{"eps", eps}});
-    const Dim k = size(random, 2, 6);
-    c.emit(layer_norm(c.in("x", Shape{size(random, 1, 4), k}), c.in("gamma", Shape{k}), c.in("beta", Shape{k}), eps));
+    Config c("group_norm", random, {{"groups", -1}, {"eps", eps}});
+    const Value x = c.in("x", Shape{size(random, 1, 3), size(random, 2, 4), size(random, 2, 4), size(random, 1, 4)});
+    const Value y = group_norm(x, {.groups = -1, .eps = eps, .name = "l"});
+    c.draw_variables();
+    c.emit(y);
   }
-  {
-    Config c("rms_norm", random, {{"eps", eps}});
-    const Dim k = size(random, 2, 6);
-    c.emit(rms_norm(c.in("x", Shape{size(random, 1, 4), k}), c.in("gamma", Shape{k}), eps));
+  const Dim axes = size(random, 1, 2);
+  for (const bool centred : {true, false}) {
+    Config c(centred ? "layer_norm" : "rms_norm", random, {{"eps", eps}});
+    const Value x = c.in("x", Shape{size(random, 1, 4), size(random, 2, 4), size(random, 2, 6)});
+    const Value y = centred ? layer_norm(x, {.eps = eps, .axes = axes, .name = "l"})
+                            : rms_norm(x, {.eps = eps, .axes = axes, .name = "l"});
+    c.draw_variables();
+    c.emit(y);
   }
-  Config c("batch_norm", random, {{"eps", eps}});
-  const Dim k = size(random, 1, 4);
-  c.emit(batch_norm_training(c.in("x", Shape{size(random, 2, 4), size(random, 1, 3), size(random, 1, 3), k}),
-                             c.in("gamma", Shape{k}), c.in("beta", Shape{k}), eps).y);
+  for (const bool training : {true, false}) {
+    const double rate = random.uniform(0, 1);
+    Config c("batch_norm", random, {{"eps", eps}, {"training", training}, {"momentum", rate}});
+    const Value x = c.in("x", Shape{size(random, 2, 4), size(random, 1, 3), size(random, 1, 3), size(random, 1, 4)});
+    const Value y = batch_norm(
+        x, {.convention = Convention::torch, .eps = eps, .running_update_rate = rate, .name = "l"});
+    c.draw_variables();
+    // What is learned, and what runs along, in both modes.
+    c.emit(training ? y : batch_norm_inference(x, c.graph.find("l/gamma"), c.graph.find("l/beta"),
+                                               c.graph.find("l/mean"), c.graph.find("l/variance"), eps));
+  }
 }
 
 Extent extent(Numbers& random, Dim least, Dim most) { return {size(random, least, most), size(random, least, most)}; }
@@ -230,8 +293,8 @@ void convolutions(Numbers& random) {
   const Dim groups = size(random, 1, 3), in = groups * size(random, 1, 3), out = groups * size(random, 1, 3);
   const Extent strides = extent(random, 1, 3), dilation = extent(random, 1, 2), window = extent(random, 1, 3),
                pads = extent(random, 0, 2);
-  const json options = {{"stride", pair(strides)}, {"dilation", pair(dilation)},
-      {"padding", pair(pads)}, {"groups", groups}};
+  const json options = {
+      {"stride", pair(strides)}, {"dilation", pair(dilation)}, {"padding", pair(pads)}, {"groups", groups}};
   const std::vector<Dim> four = {pads.height, pads.height, pads.width, pads.width};
   {
     Config c("conv2d", random, options);
@@ -240,10 +303,10 @@ void convolutions(Numbers& random) {
     c.emit(conv2d(x, w, {.strides = strides, .dilation = dilation, .pads = four, .groups = groups}));
   }
   {
-    Config c("conv1d", random, {{"stride", strides.width}, {"dilation", dilation.width},
-        {"padding", pads.width}, {"groups", groups}});
-    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 5, 9), in}),
-        w = c.in("w", Shape{window.width, in / groups, out});
+    Config c("conv1d", random,
+             {{"stride", strides.width}, {"dilation", dilation.width}, {"padding", pads.width}, {"groups", groups}});
+    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 5, 9), in});
+    const Value w = c.in("w", Shape{window.width, in / groups, out});
     c.emit(conv1d(x, w, {.strides = strides, .dilation = dilation, .pads = {pads.width, pads.width},
                          .groups = groups}));
   }
@@ -253,7 +316,7 @@ void convolutions(Numbers& random) {
     const Extent more = {size(random, 0, strides.height - 1), size(random, 0, strides.width - 1)};
     Config c("conv_transpose2d", random,
              {{"stride", pair(strides)}, {"dilation", pair(dilation)}, {"padding", pair(low)},
-                 {"output_padding", pair(more)}, {"groups", groups}});
+              {"output_padding", pair(more)}, {"groups", groups}});
     const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 3, 5), size(random, 3, 5), in});
     const Value w = c.in("w", Shape{window.height, window.width, out / groups, in});
     c.emit(conv2d_transpose(x, w, {.strides = strides, .dilation = dilation,
@@ -262,23 +325,73 @@ void convolutions(Numbers& random) {
   }
   {
     const Dim multiplier = size(random, 1, 3);
-    Config c("depthwise", random, {{"stride", pair(strides)}, {"dilation", pair(dilation)},
-        {"padding", pair(pads)}, {"groups", in}});
+    Config c("depthwise", random,
+             {{"stride", pair(strides)}, {"dilation", pair(dilation)}, {"padding", pair(pads)}, {"groups", in}});
     const Value x = c.in("x", Shape{1, size(random, 5, 8), size(random, 5, 8), in});
     const Value w = c.in("w", Shape{window.height, window.width, 1, in * multiplier});
     c.emit(conv2d(x, w, {.strides = strides, .dilation = dilation, .pads = four, .groups = in}));
   }
-  const Extent size_of = extent(random, 2, 3),
-      held = {std::min(pads.height, size_of.height / 2), std::min(pads.width, size_of.width / 2)};
-  const std::vector<Dim> around = {held.height, held.height, held.width, held.width};
-  const json pooling = {{"kernel_size", pair(size_of)}, {"stride", pair(strides)}, {"padding", pair(held)}};
-  for (const char* what : {"max_pool2d", "avg_pool2d"}) {
-    Config c(what, random, pooling);
-    const Value x = c.in("x", Shape{size(random, 1, 2), size(random, 4, 7), size(random, 4, 7), size(random, 1, 3)});
-    c.emit(std::string_view(what) == "max_pool2d"
-               ? max_pool(x, size_of, {.strides = strides, .pads = around})
-               : avg_pool(x, size_of, {.strides = strides, .pads = around, .count_include_pad = true}));
+  {
+    // Symmetric or not, as many zeros as the window needs; torch has this for strides of 1 only.
+    Config c("conv2d", random, {{"dilation", pair(dilation)}, {"padding", "same"}, {"groups", groups}});
+    const Value x = c.in("x", Shape{1, size(random, 3, 6), size(random, 3, 6), in});
+    const Value w = c.in("w", Shape{window.height, window.width, in / groups, out});
+    c.emit(conv2d(x, w, {.dilation = dilation, .padding = "same", .groups = groups}));
   }
+}
+
+/// Layers with variables of their own.
+void layers(Numbers& random) {
+  {
+    Config c("linear", random);
+    const Value y = dense(c.in("x", shape_of(random, 2)), size(random, 1, 5), {.name = "l"});
+    c.draw_variables();
+    c.emit(y);
+  }
+  const Dim channels = size(random, 1, 3), filters = size(random, 1, 4);
+  const Extent strides = extent(random, 1, 2);
+  const auto image = [&](Config& c) { return c.in("x", Shape{2, size(random, 4, 6), size(random, 4, 6), channels}); };
+  {
+    Config c("conv_layer", random, {{"stride", pair(strides)}, {"padding", 1}});
+    const Value y = conv(image(c), filters, 3, {.strides = strides, .pads = {1, 1, 1, 1}, .name = "l"});
+    c.draw_variables();
+    c.emit(y);
+  }
+  {
+    const Dim multiplier = size(random, 1, 2);
+    Config c("separable", random, {{"stride", pair(strides)}, {"multiplier", multiplier}});
+    const Value y = separable_conv(image(c), filters, 3, {.strides = strides, .multiplier = multiplier, .name = "l"});
+    c.draw_variables();
+    c.emit(y);
+  }
+}
+
+void pools(Numbers& random) {
+  const Extent window = extent(random, 2, 3), strides = extent(random, 1, 3);
+  const Extent pads = {size(random, 0, window.height / 2), size(random, 0, window.width / 2)};
+  const std::vector<Dim> around = {pads.height, pads.height, pads.width, pads.width};
+  const json options = {{"kernel_size", pair(window)}, {"stride", pair(strides)}, {"padding", pair(pads)}};
+  const auto image = [&](Config& c) {
+    return c.in("x", Shape{size(random, 1, 2), size(random, 4, 7), size(random, 4, 7), size(random, 1, 3)});
+  };
+  {
+    Config c("max_pool2d", random, options);
+    c.emit(max_pool(image(c), window, {.strides = strides, .pads = around}));
+  }
+  for (const bool whole : {true, false}) {
+    json counted = options;
+    counted["count_include_pad"] = whole;
+    Config c("avg_pool2d", random, counted);
+    c.emit(avg_pool(image(c), window, {.strides = strides, .pads = around, .count_include_pad = whole}));
+  }
+  for (const char* what : {"adaptive_max_pool2d", "adaptive_avg_pool2d"}) {
+    Config c(what, random);
+    const Value x = image(c);
+    c.emit(std::string_view(what) == "adaptive_max_pool2d" ? global_max_pool(x) : global_avg_pool(x));
+  }
+  Config c("embedding", random);
+  const Value table = c.in("table", Shape{size(random, 2, 6), size(random, 1, 4)});
+  c.emit(gather(table, c.whole("ids", Shape{2, 3}, 0, table.shape()[0] - 1)));
 }
 
 }  // namespace
@@ -293,5 +406,7 @@ int main(int argc, char** argv) {
     thalweg::testing::classifications(random);
     thalweg::testing::norms(random);
     thalweg::testing::convolutions(random);
+    thalweg::testing::layers(random);
+    thalweg::testing::pools(random);
   }
 }
