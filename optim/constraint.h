@@ -35,7 +35,7 @@ struct ConstraintOptions {
   double epsilon = 1e-7;  ///< in the divisor epsilon + norm, above 0
 };
 
-/// w · min(‖w‖, limit) / (epsilon + ‖w‖), as Keras' MaxNorm: below the limit w shrinks by epsilon / ‖w‖ of itself.
+/// w · min(‖w‖, limit) / (epsilon + ‖w‖), Keras' MaxNorm (Srebro 2005): below it w shrinks by epsilon / ‖w‖ of itself.
 /// Error: limit not finite or below 0.
 THALWEG_API Constraint max_norm(double limit = 2, ConstraintOptions options = {}, SourceLoc loc = SourceLoc::current());
 /// w / (epsilon + ‖w‖), as Keras' UnitNorm.

@@ -217,6 +217,51 @@ class Updates {
   std::deque<std::pair<const ParameterGroup*, Slots>> slots_;
 };
 
+// ---- the loss scale
+
+/// What the loss is multiplied by, f64[], and how many steps it has been good for; empty where there is none.
+struct Scaling {
+  Value scale, good_steps;
+};
+
+NonFinite check_scale(const MinimizeOptions& options, SourceLoc loc) {
+  if (!options.loss_scale) return options.non_finite;
+  const Settings settings{"minimize: loss_scale", loc};
+  settings.above("initial", options.loss_scale->initial, 0);
+  settings.at_least("growth_steps", options.loss_scale->growth_steps, 0);
+  settings.above("factor", options.loss_scale->factor, 1);
+  if (options.loss_scale->growth_steps == 0) return options.non_finite;
+  settings.need(options.non_finite != NonFinite::fail,
+                "one that adapts skips steps that are not finite; NonFinite::fail asks for the opposite");
+  return NonFinite::skip;
+}
+
+Scaling scaling_of(const std::optional<LossScale>& asked, Graph graph, SourceLoc loc) {
+  if (!asked) return {};
+  const Frame frame(graph, {.loc = loc, .origin = Origin::backward});
+  if (asked->growth_steps == 0) return {constant(graph, asked->initial, f64(), loc), {}};
+  std::string name = "loss_scale";
+  for (int number = 1; graph.has(name); ++number) name = fmt::format("loss_scale_{}", number);
+  return {variable(graph, name, f64(), filled(asked->initial), {.trainable = false}, loc),
+          variable(graph, name + "/good_steps", i64(), zeros(), {.trainable = false}, loc)};
+}
+
+/// The gradients of loss * scale, without the scale.
+Values scaled_gradients(const Value& loss, const Values& variables, const Scaling& scaling, SourceLoc loc) {
+  if (!scaling.scale) return gradients({loss, loc}, variables);
+  Values all;
+  for (const Value& g : gradients({loss, loc}, variables, {.seed = cast(scaling.scale, loss.dtype())}))
+    all.push_back(g / cast(scaling.scale, g.dtype()));
+  return all;
+}
+
+void adapt(const Scaling& scaling, const LossScale& asked, const Value& finite, Graph graph, SourceLoc loc) {
+  const auto& [scale, good] = scaling;
+  const Value grows = equal(good, asked.growth_steps - 1);
+  graph.update({scale, loc}, {select(finite, select(grows, scale * asked.factor, scale), scale / asked.factor), loc});
+  graph.update({good, loc}, {select(logical_and(finite, logical_not(grows)), good + 1, 0), loc});
+}
+
 // ---- steps that are not finite
 
 /// Whether the loss and each gradient are finite, as bool scalars.
@@ -263,7 +308,8 @@ void fail_unless(const std::vector<Value>& finite, const std::vector<Value>& var
   });
 }
 
-std::vector<std::string> order_of(const Minimized& m, const MinimizeOptions& options, const Optimizer& optimizer) {
+std::vector<std::string> order_of(const Minimized& m, const MinimizeOptions& options, const Optimizer& optimizer,
+                                  NonFinite policy) {
   std::vector<std::string> order{"loss"};
   const auto add = [&](bool wanted, std::string_view part) {
     if (wanted) order.emplace_back(part);
@@ -273,9 +319,10 @@ std::vector<std::string> order_of(const Minimized& m, const MinimizeOptions& opt
                        [&](const auto& group) { return (group.*part).has_value(); });
   };
   add(static_cast<bool>(m.penalty), "penalty");
+  add(options.loss_scale.has_value(), "loss scale");
   add(true, "gradients");
-  add(options.non_finite == NonFinite::skip, "finite: skip");
-  add(options.non_finite == NonFinite::fail, "finite: fail");
+  add(policy == NonFinite::skip, "finite: skip");
+  add(policy == NonFinite::fail, "finite: fail");
   add(static_cast<bool>(options.clip), "clip");
   add(options.weight_decay > 0, "decay");
   add(true, optimizer.name());
@@ -310,6 +357,7 @@ Minimized minimize(const Value& loss, const Optimizer& optimizer, const Minimize
   check_loss(loss, loc);
   optimizer.check(loc);
   Settings{"minimize", loc}.at_least("weight_decay", options.weight_decay, 0);
+  const NonFinite policy = check_scale(options, loc);
   for (std::size_t i = 0; i < options.groups.size(); ++i) check_group(options.groups[i], i, loc);
   Minimized m;
   m.loss = loss;
@@ -330,13 +378,14 @@ Minimized minimize(const Value& loss, const Optimizer& optimizer, const Minimize
     const Frame frame(graph, {.loc = loc, .origin = Origin::regularizer});
     m.loss = note(m.loss, "objective");
   }
+  const Scaling scaling = scaling_of(options.loss_scale, graph, loc);
   {
     // No line here: a gradient keeps the line of what it differentiates.
     const Frame frame(graph, {.origin = Origin::backward});
-    m.raw_gradients = gradients({m.loss, loc}, m.variables);
+    m.raw_gradients = scaled_gradients(m.loss, m.variables, scaling, loc);
   }
   std::vector<Value> finite;
-  if (options.non_finite != NonFinite::propagate) {
+  if (policy != NonFinite::propagate) {
     const Frame frame(graph, {.loc = loc, .scope = "finite", .origin = Origin::clip});
     finite = finiteness(m.loss, m.raw_gradients);
     m.finite = finite.front();
@@ -348,9 +397,10 @@ Minimized minimize(const Value& loss, const Optimizer& optimizer, const Minimize
   for (std::size_t i = 0; i < all.size(); ++i) updates.add(all[i], m.gradients[i]);
   m.rate = updates.finish();
   const Frame frame(graph, {.loc = loc, .scope = "finite", .origin = Origin::optimizer});
-  if (options.non_finite == NonFinite::skip) skip_unless(m.finite, graph, loc);
-  if (options.non_finite == NonFinite::fail) fail_unless(finite, m.variables, graph, loc);
-  m.order = order_of(m, options, optimizer);
+  if (policy == NonFinite::skip) skip_unless(m.finite, graph, loc);
+  if (policy == NonFinite::fail) fail_unless(finite, m.variables, graph, loc);
+  if (scaling.good_steps) adapt(scaling, *options.loss_scale, m.finite, graph, loc);
+  m.order = order_of(m, options, optimizer, policy);
   return m;
 }
 

@@ -38,6 +38,17 @@ enum class NonFinite : std::uint8_t {
   fail        ///< RunError that names the loss or the variable; nothing is updated
 };
 
+/// By what the loss is multiplied before gradients are taken. They are divided by it again before anything looks at
+/// them: what is small does not become 0 on its way through a narrow dtype (Micikevicius et al. 2018; Keras:
+/// LossScaleOptimizer, torch: GradScaler).
+struct LossScale {
+  double initial = 32768;  ///< above 0; torch's is 65536
+  /// So many finite steps in a row multiply the scale by `factor`; a step that is not finite is skipped, and divides by
+  /// it. 0: the scale stays.
+  int growth_steps = 2000;
+  double factor = 2;  ///< above 1; powers of 2 round nothing
+};
+
 struct MinimizeOptions {
   /// Added to the loss once for each penalized variable, and so clipped with the gradients.
   Regularizer penalty = {};
@@ -48,6 +59,9 @@ struct MinimizeOptions {
   /// the update, not clipped (Loshchilov & Hutter 2019). For any rule that has a rate; in addition to the rule's own.
   double weight_decay = 0;
   NonFinite non_finite = NonFinite::propagate;
+  /// One that adapts lives in the variables `loss_scale` (f64[]) and `loss_scale/good_steps`, and takes
+  /// NonFinite::skip for the policy.
+  std::optional<LossScale> loss_scale = {};
   /// Keeps an average of each variable in `average/<variable>`: how much of the new weights, at that step, goes into
   /// it. inference() reads averages in the place of variables. `ema(0.999)`, `equal_average()`, or any Schedule.
   std::optional<Schedule> average = {};
@@ -61,7 +75,7 @@ struct MinimizeOptions {
   std::vector<Value> variables = {};
 };
 
-/// Exponential average: a = momentum·a + (1 − momentum)·w, and w after the first update (Keras' use_ema).
+/// Exponential average: a = momentum·a + (1 − momentum)·w, w after the first update (Keras' use_ema; Polyak 1992).
 /// Error: momentum not in [0, 1).
 THALWEG_API Schedule ema(double momentum, SourceLoc loc = SourceLoc::current());
 /// The mean of the weights after each update from step `from` on (stochastic weight averaging, Izmailov et al. 2018;
@@ -75,18 +89,18 @@ struct Minimized {
   Value rate;                         ///< the learning rate at this step, f64; empty if the rule asks for none
   Value finite;                       ///< bool: loss and gradients are finite; empty for NonFinite::propagate
   std::vector<Value> variables;       ///< what learns, in order of creation
-  std::vector<Value> raw_gradients;   ///< of each variable, before clipping
+  std::vector<Value> raw_gradients;   ///< of each variable, before clipping; without the loss scale
   std::vector<Value> gradients;       ///< of each variable, as the optimizer sees them
-  /// What happens in a step, in order: `loss`, `penalty`, `gradients`, `finite: skip`, `clip`, `decay`, `adam`,
-  /// `average`, `constraint`, `step + 1`; those that were asked for. The graph's nodes come in this order.
+  /// What happens in a step, in order: `loss`, `penalty`, `loss scale`, `gradients`, `finite: skip`, `clip`, `decay`,
+  /// `adam`, `average`, `constraint`, `step + 1`; those that were asked for. The graph's nodes come in this order.
   std::vector<std::string> order;
 };
 
 /// Makes a training graph: appends the gradients of `loss`, and says how each variable is updated at the end of a step.
-/// Order: data loss; + penalties at the present weights; gradients of the sum; whether they are finite; clipping, of
-/// the penalties' gradients too; decoupled weight decay, which is not clipped; the update rule with the rate at `step`;
-/// the average of the weights; their constraint; step + 1. All values of a step are from before its updates, which
-/// commit together.
+/// Order: data loss; + penalties at the present weights; gradients of the sum, by way of the loss scale; whether they
+/// are finite; clipping, of the penalties' gradients too; decoupled weight decay, which is not clipped; the update rule
+/// with the rate at `step`; the average of the weights; their constraint; step + 1. All values of a step are those
+/// before its updates, which commit together.
 /// `loss` is a float scalar; a `note` in the graph says that it is the objective. Errors, at the caller's line: a loss
 /// that is no float scalar or reaches no trainable variable, a variable that is already updated or given twice, a
 /// setting out of its range, a penalty, update or constraint of the wrong type, a group without variables. A refused call

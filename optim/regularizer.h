@@ -27,11 +27,11 @@ class THALWEG_API Regularizer {
   std::function<Value(Value)> penalty_;
 };
 
-/// lambda · Σ|w|; the gradient is lambda · sign(w), 0 at 0 (Keras' L1). Error: lambda not finite or below 0.
+/// lambda · Σ|w|, slope lambda · sign(w), 0 at 0 (Keras' L1; Tibshirani 1996). Error: lambda not finite or below 0.
 THALWEG_API Regularizer l1(double lambda, SourceLoc loc = SourceLoc::current());
-/// lambda · Σw², without a half, as Keras' L2; torch's weight_decay d is l2(d / 2). Error: lambda not finite or below 0.
+/// lambda · Σw² without a half, Keras' L2; torch's weight_decay d is l2(d / 2) (Krogh, Hertz 1992). Error: as of l1.
 THALWEG_API Regularizer l2(double lambda, SourceLoc loc = SourceLoc::current());
-/// lambda1 · Σ|w| + lambda2 · Σw² (Keras' L1L2). Error: a lambda not finite or below 0.
+/// lambda1 · Σ|w| + lambda2 · Σw² (Keras' L1L2; Zou and Hastie 2005). Error: a lambda not finite or below 0.
 THALWEG_API Regularizer l1_l2(double lambda1, double lambda2, SourceLoc loc = SourceLoc::current());
 
 /// Whose inner products `orthogonal` keeps small.

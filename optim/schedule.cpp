@@ -40,6 +40,17 @@ struct Arguments {
     if (a.in_epochs() != b.in_epochs())
       graph_error(loc, "{}: times must all be in iterations or all in epochs", schedule);
   }
+  void ascending(std::string_view what, const std::vector<Duration>& times) const {
+    std::vector<double> counts;
+    for (const Duration& time : times) counts.push_back(time.count());
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      one_unit(times[i], times[0]);
+      if (!(counts[i] >= 0 && counts[i] <= exact_steps) || (i > 0 && counts[i] <= counts[i - 1]))
+        graph_error(loc, "{}: {} must ascend, from 0 to 2^53, got {}", schedule, what, to_string(AttrValue(counts)));
+      if (!times[i].in_epochs() && counts[i] != std::floor(counts[i]))
+        graph_error(loc, "{}: {} in iterations must be whole, got {}", schedule, what, counts[i]);
+    }
+  }
 };
 
 /// The step in the unit of that time, in f64.
@@ -73,6 +84,23 @@ Value between(const Value& done, double from, double to) {
 
 /// (1 + cos(π·done)) / 2: from 1 to 0.
 Value half_wave(const Value& done) { return 0.5 * (1.0 + cos(std::numbers::pi * done)); }
+
+/// values[i] between boundaries, which are checked.
+Schedule stepping(std::vector<Duration> boundaries, std::vector<double> values, Convention convention) {
+  const std::optional<Duration> horizon = boundaries.empty() ? std::nullopt : std::optional(boundaries.back());
+  const auto at = [=](const Value& step) {
+    Value rate = constant(step.graph(), values.back(), f64());
+    for (std::size_t i = boundaries.size(); i-- > 0;) {
+      // Whole steps are compared as they are.
+      const double count = boundaries[i].count();
+      const Value now = boundaries[i].in_epochs() ? position(step, boundaries[i]) : step;
+      const Value before = convention == Convention::keras ? less_equal(now, count) : less(now, count);
+      rate = select(before, values[i], rate);
+    }
+    return rate;
+  };
+  return Schedule(at, horizon);
+}
 
 std::optional<Duration> later(Duration at, const std::optional<Duration>& horizon) {
   if (!horizon || horizon->in_epochs() != at.in_epochs()) return at;
@@ -110,37 +138,20 @@ Schedule piecewise_constant(std::vector<Duration> boundaries, std::vector<double
   if (values.size() != boundaries.size() + 1)
     graph_error(loc, "piecewise_constant: {} boundaries need {} values, got {}", boundaries.size(),
                 boundaries.size() + 1, values.size());
-  std::vector<double> counts;
-  for (const Duration& boundary : boundaries) counts.push_back(boundary.count());
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    arguments.one_unit(boundaries[i], boundaries[0]);
-    if (!(counts[i] >= 0 && counts[i] <= exact_steps) || (i > 0 && counts[i] <= counts[i - 1]))
-      graph_error(loc, "piecewise_constant: boundaries must ascend, from 0 to 2^53, got {}",
-                  to_string(AttrValue(counts)));
-    if (!boundaries[i].in_epochs() && counts[i] != std::floor(counts[i]))
-      graph_error(loc, "piecewise_constant: boundaries in iterations must be whole, got {}", counts[i]);
-  }
+  arguments.ascending("boundaries", boundaries);
   for (const double value : values) arguments.rate("every value", value);
-  const auto at = [=](const Value& step) {
-    Value rate = constant(step.graph(), values.back(), f64());
-    for (std::size_t i = boundaries.size(); i-- > 0;) {
-      // Whole steps are compared as they are.
-      const Value now = boundaries[i].in_epochs() ? position(step, boundaries[i]) : step;
-      const Value before = convention == Convention::keras ? less_equal(now, counts[i]) : less(now, counts[i]);
-      rate = select(before, values[i], rate);
-    }
-    return rate;
-  };
-  return Schedule(at, boundaries.empty() ? std::nullopt : std::optional(boundaries.back()));
+  return stepping(std::move(boundaries), std::move(values), convention);
 }
 
 Schedule multi_step(double initial, double factor, std::vector<Duration> milestones, SourceLoc loc) {
   const Arguments arguments{"multi_step", loc};
   arguments.rate("initial", initial);
   arguments.rate("factor", factor);
+  arguments.ascending("milestones", milestones);
   std::vector<double> values{initial};
   for (std::size_t i = 0; i < milestones.size(); ++i) values.push_back(values.back() * factor);
-  return piecewise_constant(std::move(milestones), std::move(values), Convention::torch, loc);
+  for (const double value : values) arguments.rate("every value", value);
+  return stepping(std::move(milestones), std::move(values), Convention::torch);
 }
 
 Schedule step_decay(double initial, double factor, Duration every, SourceLoc loc) {

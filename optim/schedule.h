@@ -180,7 +180,7 @@ THALWEG_API Schedule cyclic(double low, double high, Duration up, CyclicOptions 
 
 /// `first` before `at`, then `rest` counted from there: optax' and MLX's join_schedules.
 THALWEG_API Schedule join(Schedule first, Duration at, Schedule rest, SourceLoc loc = SourceLoc::current());
-/// A straight line from `from` to where `then` begins, in `steps` steps; then `then`, counted from there.
+/// A straight line from `from` to where `then` begins, in `steps` steps; then `then` from its beginning (Goyal 2017).
 THALWEG_API Schedule warm_up(Duration steps, Schedule then, double from = 0, SourceLoc loc = SourceLoc::current());
 
 /// The schedule times the variable `name`, f64[], first 1, not trainable: what a callback turns down when training

@@ -338,6 +338,49 @@ TEST(Minimize, FailsAtStepsThatAreNotFinite) {
   }
 }
 
+TEST(Minimize, AdaptsTheLossScaleAsTheReference) {
+  const auto& want = testing::vectors("dynamic_loss_scale");
+  for (const auto& [key, initial] : {std::pair{"keras_scale_after (init 2^15, x2, /2)", 32768.0},
+                                     {"torch_GradScaler_scale_after (init 2^16, x2, x0.5, growth_interval=3)", 65536.0}}) {
+    testing::Prescribed p;
+    const LossScale scale{.initial = initial, .growth_steps = want.at("growth_steps").get<int>()};
+    const Minimized m = minimize(p.loss, Sgd{.rate = 0.1}, {.loss_scale = scale});
+    EXPECT_EQ(m.order,
+              (std::vector<std::string>{"loss", "loss scale", "gradients", "finite: skip", "sgd", "step + 1"}));
+    Interpreter run(p.graph);
+    double steps = 0;
+    for (std::size_t i = 0; i < want.at("finite").size(); ++i) {
+      const bool finite = want.at("finite")[i];
+      run.set("g", {Shape{3}, std::vector<double>{1, finite ? -0.3 : HUGE_VAL, 0.7}});
+      run.step();
+      steps += finite;
+      EXPECT_EQ(run.variable("loss_scale")[0], want.at(key)[i].get<double>()) << i;
+      EXPECT_PRED3(near, run.variable("w")[1], 0.03 * steps, 1e-12);
+    }
+    EXPECT_EQ(run.variable("skipped_steps")[0], static_cast<double>(want.at("finite").size()) - steps);
+  }
+}
+
+TEST(Minimize, LooksAtGradientsWithoutTheLossScale) {
+  // A scale by a power of 2 changes no bit of what a step does, clipping and penalties included.
+  const auto weights = [](std::optional<LossScale> scale) {
+    testing::Prescribed p;
+    const Minimized m = minimize(p.loss, Adam{}, {.penalty = l2(0.3), .penalize = named("w"), .clip = by_global_norm(1),
+                                                  .loss_scale = scale});
+    p.graph.output("gradient", m.raw_gradients[0]);
+    Interpreter run(p.graph);
+    for (int i = 0; i < 4; ++i) {
+      run.set("g", {Shape{3}, std::vector<double>{0.1 * i, 3, -2}});
+      run.step();
+    }
+    std::vector<double> all = run.variable("w").data;
+    for (const double x : run.output("gradient").data) all.push_back(x);
+    return all;
+  };
+  EXPECT_EQ(weights(LossScale{.initial = 1024, .growth_steps = 0}), weights({}));
+  EXPECT_EQ(weights(LossScale{.growth_steps = 2}), weights({}));
+}
+
 // ---- what is refused, in the words that a user reads
 
 /// "minimize_test.cpp:LINE: text" and nothing else on the first line.
@@ -404,6 +447,16 @@ TEST(Minimize, RefusesSettingsOutOfRange) {
   expect_error("adamw: weight_decay must be finite and at least 0, got -1", with(AdamW{.weight_decay = -1}));
   expect_error("schedule: the rate must be finite and at least 0, got -1",
                error_of([&] { minimize(n.loss, Sgd{.rate = -1}); }));
+  const auto scaled = [&](const LossScale& scale, NonFinite policy = NonFinite::propagate) {
+    return error_of([&] { minimize(n.loss, Sgd{}, {.non_finite = policy, .loss_scale = scale}); });
+  };
+  expect_error("minimize: loss_scale: initial must be finite and above 0, got 0", scaled({.initial = 0}));
+  expect_error("minimize: loss_scale: growth_steps must be finite and at least 0, got -1",
+               scaled({.growth_steps = -1}));
+  expect_error("minimize: loss_scale: factor must be finite and above 1, got 1", scaled({.factor = 1}));
+  expect_error("minimize: loss_scale: one that adapts skips steps that are not finite; NonFinite::fail asks for the "
+               "opposite",
+               scaled({}, NonFinite::fail));
   EXPECT_EQ(n.graph.size(), before);
 }
 

@@ -98,7 +98,8 @@ void expect_same(const History& a, const History& b, double tolerance) {
 TEST(Accumulation, GivesTheUpdatesOfTheWholeBatch) {
   const Dataset data = pictures(26);
   const MinimizeOptions options{.penalty = l2(0.01), .clip = by_global_norm(0.5), .weight_decay = 0.01,
-                                .non_finite = NonFinite::skip, .average = ema(0.9), .constraint = max_norm(2)};
+                                .non_finite = NonFinite::skip, .loss_scale = LossScale{.initial = 64, .growth_steps = 2},
+                                .average = ema(0.9), .constraint = max_norm(2)};
   const auto trained = [&](Dim batch, Dim micro) {
     return fit(careful(8, options), data, {.epochs = 3, .batch = batch, .micro_batch = micro, .seed = 5, .verbose = 0});
   };
