@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "thalweg/graph/graph.h"
@@ -17,12 +20,22 @@
 
 namespace thalweg {
 
-/// What follows a layer: `.activation = relu`, or a lambda for one with options; empty for nothing.
-class Activation : public std::function<Value(Operand)> {
+/// What follows a layer: an op by its name, `.activation = relu`, or a lambda for one with options.
+class Activation {
  public:
-  using std::function<Value(Operand)>::function;
-  /// Picks ours of a name that <cmath> has too, as `tanh`.
-  Activation(Value (*op)(Operand)) : function(op) {}
+  /// Nothing follows.
+  Activation() = default;
+  /// Of functions of one name the op is meant, so that `.activation = tanh` is not C's.
+  Activation(Value (*op)(Operand)) : apply_(op) {}  // NOLINT: `.activation = tanh`
+  template <class F>
+    requires(!std::same_as<std::remove_cvref_t<F>, Activation> && std::is_invocable_r_v<Value, F&, Operand>)
+  Activation(F apply) : apply_(std::move(apply)) {}  // NOLINT: `.activation = [](Operand x) { … }`
+
+  explicit operator bool() const { return static_cast<bool>(apply_); }
+  Value operator()(Operand x) const { return apply_(std::move(x)); }
+
+ private:
+  std::function<Value(Operand)> apply_;
 };
 
 struct DenseOptions {

@@ -21,7 +21,7 @@ struct CrossEntropyOptions {
   /// does; a prediction that is itself made by softmax over the last axis is instead taken back to its logits, which
   /// is more exact and faster, and shows in the graph's text.
   bool from_logits = true;
-  /// s in [0,1): the target becomes (1-s) * target + s / C.
+  /// s in [0,1): the target becomes (1-s) * target + s / C (Szegedy et al. 2016).
   double label_smoothing = 0;
   /// Samples of this label have loss and gradient 0 (sparse_cross_entropy; torch: ignore_index -100, Keras:
   /// ignore_class).
@@ -74,7 +74,7 @@ struct KlOptions {
 /// line of the target is a distribution.
 THALWEG_API Value kl_divergence(Operand prediction, Operand target, const KlOptions& options = {});
 
-/// mean(max(1 - t p, 0)) over the last axis. Targets are all -1 and 1, or all 0 and 1: 0 stands for -1.
+/// mean(max(1 - t p, 0)) over the last axis (Cortes, Vapnik 1995). Targets: all -1 and 1, or all 0 and 1: 0 means -1.
 THALWEG_API Value hinge(Operand prediction, Operand target);
 /// mean(max(1 - t p, 0)^2) over the last axis; targets as of hinge.
 THALWEG_API Value squared_hinge(Operand prediction, Operand target);

@@ -89,9 +89,9 @@ struct ClipOptions {
 /// x held between low and high; float. Slope 1 between and at the bounds (torch), 0 outside. Errors: low > high, NaN.
 THALWEG_API Value clip(Operand x, ClipOptions bounds);
 
-/// max(x, 0); float. Slope 0 at 0.
+/// max(x, 0); float. Slope 0 at 0 (Nair and Hinton 2010).
 THALWEG_API Value relu(Operand x);
-/// x where it is above 0, else slope * x; float. At 0 the slope is `slope` (torch).
+/// x where it is above 0, else slope * x; float. At 0 the slope is `slope` (torch) (Maas et al. 2013).
 THALWEG_API Value leaky_relu(Operand x, double slope = 0.01);
 /// x where it is above 0, else alpha * (e^x - 1); float, alpha >= 0 (Clevert et al. 2015).
 THALWEG_API Value elu(Operand x, double alpha = 1);
@@ -106,9 +106,9 @@ THALWEG_API Value gelu(Operand x, GeluOptions options = {});
 THALWEG_API Value sigmoid(Operand x);
 /// Hyperbolic tangent; float.
 THALWEG_API Value tanh(Operand x);
-/// log(1 + e^x); float.
+/// log(1 + e^x); float (Dugas et al. 2001).
 THALWEG_API Value softplus(Operand x);
-/// x * sigmoid(x), also called swish; float.
+/// x * sigmoid(x), also called swish; float (Elfwing et al. 2018; Ramachandran et al. 2017).
 THALWEG_API Value silu(Operand x);
 
 // Activations that are written in the ops above, and show as those in a graph's text. All are float; at a kink the
@@ -123,7 +123,7 @@ THALWEG_API Value selu(Operand x);
 THALWEG_API Value mish(Operand x);
 /// min(max(x, 0), 6). Slope 0 at 0 and at 6.
 THALWEG_API Value relu6(Operand x);
-/// relu6(x + 3) / 6, as Keras 3 and torch; Keras 2 had 0.2 x + 0.5. Slope 0 at -3 and at 3.
+/// relu6(x + 3) / 6, as Keras 3 and torch (Howard et al. 2019); Keras 2 had 0.2 x + 0.5. Slope 0 at -3 and at 3.
 THALWEG_API Value hard_sigmoid(Operand x);
 /// x * relu6(x + 3) / 6 (Howard et al. 2019). Slope -1/2 at -3 and 3/2 at 3 (torch).
 THALWEG_API Value hard_swish(Operand x);

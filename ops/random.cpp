@@ -197,6 +197,9 @@ double beta_of(const SampleWords& words, double alpha) {
 
 Value sample_ids(Graph graph, Dim batch, SourceLoc loc) { return input_named(graph, "sample_id", i64(batch), loc); }
 Value epoch(Graph graph, SourceLoc loc) { return input_named(graph, "epoch", i64(), loc); }
+Value sample_weights(Graph graph, Dim batch, SourceLoc loc) {
+  return input_named(graph, "sample_weight", f32(batch), loc);
+}
 
 Value sample_uniform(Operand ids, Operand epoch, TensorType type, UniformOptions options) {
   return drawn_for(sample_uniform_op, ids, epoch, {{"low", options.low}, {"high", options.high}}, options.draw, type);

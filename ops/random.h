@@ -70,6 +70,10 @@ THALWEG_API Value sample_ids(Graph graph, Dim batch, SourceLoc loc = SourceLoc::
 /// The input that says which epoch it is: `epoch`, i64[], which fit feeds from 1; 0 elsewhere. Made on first use.
 THALWEG_API Value epoch(Graph graph, SourceLoc loc = SourceLoc::current());
 
+/// The input that says how much each sample of a batch counts: `sample_weight`, f32[batch], which fit and evaluate feed
+/// with Dataset::weights, or ones. Losses take it by mean(losses * weights) (Keras' sample_weight) or weighted_mean.
+THALWEG_API Value sample_weights(Graph graph, Dim batch, SourceLoc loc = SourceLoc::current());
+
 /// Uniform in [low, high) for each sample; float [B,…].
 THALWEG_API Value sample_uniform(Operand ids, Operand epoch, TensorType type, UniformOptions options = {});
 /// Normal for each sample; float [B,…].

@@ -22,6 +22,8 @@ void check(const Dataset& data) {
   if (!data.inputs || data.inputs.shape().rank() == 0) throw RunError("the dataset has no samples");
   if (data.labels && (data.labels.shape().rank() == 0 || data.labels.shape()[0] != data.size()))
     run_error("the dataset has {} samples and labels {}", data.size(), to_string(data.labels.type()));
+  if (data.weights && data.weights.type() != f32(data.size()))
+    run_error("the dataset has {} samples and weights {}", data.size(), to_string(data.weights.type()));
 }
 
 Tensor taken(const Tensor& from, std::span<const std::uint32_t> samples) {
@@ -42,8 +44,8 @@ Tensor cut(const Tensor& from, Dim begin, Dim end) {
   return to;
 }
 
-Dataset like(const Dataset& data, Tensor inputs, Tensor labels) {
-  return {std::move(inputs), std::move(labels), data.classes, data.features, data.name};
+Dataset like(const Dataset& data, Tensor inputs, Tensor labels, Tensor weights) {
+  return {std::move(inputs), std::move(labels), data.classes, data.features, data.name, std::move(weights)};
 }
 
 /// Elements of one sample.
@@ -66,7 +68,7 @@ Dataset mapped(const Dataset& data, F f) {
   if (data.inputs.type().dtype == DType::f32) each(data.inputs.as<float>());
   else if (data.inputs.type().dtype == DType::u8) each(data.inputs.as<std::uint8_t>());
   else each(data.inputs.numbers());
-  return like(data, std::move(to), data.labels);
+  return like(data, std::move(to), data.labels, data.weights);
 }
 
 double at(const Dataset& data, Dim row, std::size_t columns, std::size_t c) {
@@ -83,14 +85,14 @@ Dataset take(const Dataset& data, std::span<const std::uint32_t> samples) {
   if (samples.empty()) throw RunError("no samples were taken: a dataset has at least one");
   for (const std::uint32_t s : samples)
     if (s >= data.size()) run_error("sample {} was taken of a dataset of {}", s, data.size());
-  return like(data, taken(data.inputs, samples), taken(data.labels, samples));
+  return like(data, taken(data.inputs, samples), taken(data.labels, samples), taken(data.weights, samples));
 }
 
 Dataset rows(const Dataset& data, Dim begin, Dim end) {
   check(data);
   if (begin < 0 || begin >= end || end > data.size())
     run_error("samples [{}, {}) of a dataset of {}", begin, end, data.size());
-  return like(data, cut(data.inputs, begin, end), cut(data.labels, begin, end));
+  return like(data, cut(data.inputs, begin, end), cut(data.labels, begin, end), cut(data.weights, begin, end));
 }
 
 Dim validation_begin(Dim samples, double fraction) {

@@ -17,6 +17,7 @@ struct Dataset {
   std::vector<std::string> classes = {};  ///< the name of each class; empty if labels are not classes
   std::vector<std::string> features;  ///< names of the input's columns, of tables that name them
   std::string name = {};
+  Tensor weights = {};  ///< f32[N], how much each sample counts, at least 0: what `sample_weights` reads; empty: all 1
 
   /// Number of samples.
   Dim size() const { return inputs ? inputs.shape()[0] : 0; }

@@ -2,6 +2,7 @@
 #include "thalweg/lib/train/batches.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "thalweg/graph/fail.h"
@@ -47,9 +48,29 @@ void check_named(const Graph& graph, const Dataset& data, const std::string& nam
               to_string(type), what, to_string(rows.type()));
 }
 
+/// Throws RunError for weights that are not one for each sample, finite and at least 0.
+void check_weights(const Dataset& data) {
+  if (!data.weights) return;
+  if (data.weights.type() != f32(data.size()))
+    run_error("the dataset has {} samples and weights {}, must be {}", data.size(), to_string(data.weights.type()),
+              to_string(f32(data.size())));
+  const std::span<const float> weights = data.weights.as<float>();
+  const auto wrong = std::find_if(weights.begin(), weights.end(), [](float w) { return !std::isfinite(w) || w < 0; });
+  if (wrong != weights.end())
+    run_error("the weight of sample {} is {}, must be finite and at least 0", wrong - weights.begin(), *wrong);
+}
+
 /// The numbers of the samples from the `begin`-th on.
 void fill_ids(std::span<std::int64_t> ids, Dim begin, const Samples& samples) {
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = samples.number(begin + static_cast<Dim>(i));
+}
+
+void fill_weights(std::span<float> weights, Dim begin, const Samples& samples) {
+  const Tensor& all = samples.data->weights;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const auto number = static_cast<std::size_t>(samples.number(begin + static_cast<Dim>(i)));
+    weights[i] = all ? all.as<float>()[number] : 1.0F;
+  }
 }
 
 std::byte* input_bytes(Program& program, const std::string& name) {
@@ -71,13 +92,15 @@ bool is_fed(const Node& input) {
   const TensorType& type = input.types[0];
   return (input.name == Feeds::rate_scale_name && type == f64()) ||
          (input.name == Feeds::epoch_name && type == i64()) ||
-         (input.name == Feeds::sample_id_name && type.dtype == DType::i64 && type.shape.rank() == 1);
+         (input.name == Feeds::sample_id_name && type.dtype == DType::i64 && type.shape.rank() == 1) ||
+         (input.name == Feeds::weight_name && type.dtype == DType::f32 && type.shape.rank() == 1);
 }
 
 Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label) {
   if (!data.inputs || data.inputs.shape().rank() == 0) throw RunError("the dataset has no samples");
   if (data.labels && (data.labels.shape().rank() == 0 || data.labels.shape()[0] != data.size()))
     run_error("the dataset has {} samples and labels {}", data.size(), to_string(data.labels.type()));
+  check_weights(data);
   check_named(graph, data, input, data.inputs, "samples");
   check_named(graph, data, label, data.labels, "labels");
   std::vector<NodeId> ids = graph.inputs();
@@ -136,7 +159,8 @@ Batches::Batches(const Graph& graph, Dim samples, const Binding& binding, const 
       run_error("input '{}' of graph '{}' gets neither samples nor labels", name, graph.name());
     else if (name == Feeds::rate_scale_name) feeds_rate_scale_ = true;
     else if (name == Feeds::epoch_name) feeds_epoch_ = true;
-    else feeds_ids_ = true;
+    else if (name == Feeds::sample_id_name) feeds_ids_ = true;
+    else feeds_weights_ = true;
   }
 }
 
@@ -152,6 +176,7 @@ Program& Batches::run(Dim index, const Samples& samples, const Feeds& feeds) {
   if (feeds_rate_scale_) program.input<double>(Feeds::rate_scale_name)[0] = feeds.rate_scale;
   if (feeds_epoch_) program.input<std::int64_t>(Feeds::epoch_name)[0] = feeds.epoch;
   if (feeds_ids_) fill_ids(program.input<std::int64_t>(Feeds::sample_id_name), begin, samples);
+  if (feeds_weights_) fill_weights(program.input<float>(Feeds::weight_name), begin, samples);
   program.run();
   return program;
 }
@@ -172,6 +197,11 @@ std::map<std::string, Tensor> Batches::inputs(Dim index, const Samples& samples,
     Tensor ids(program.input_type(Feeds::sample_id_name));
     fill_ids(ids.as<std::int64_t>(), first(index), samples);
     given.emplace(Feeds::sample_id_name, std::move(ids));
+  }
+  if (feeds_weights_) {
+    Tensor weights(program.input_type(Feeds::weight_name));
+    fill_weights(weights.as<float>(), first(index), samples);
+    given.emplace(Feeds::weight_name, std::move(weights));
   }
   return given;
 }

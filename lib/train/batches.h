@@ -44,10 +44,12 @@ struct Feeds {
   static constexpr const char* rate_scale_name = "learning_rate_scale";
   static constexpr const char* epoch_name = "epoch";
   static constexpr const char* sample_id_name = "sample_id";
+  static constexpr const char* weight_name = "sample_weight";
   double rate_scale = 1;   ///< f64[]
   std::int64_t epoch = 0;  ///< i64[]
 };
-/// Whether an input is one of those: `sample_id` is i64[batch], the samples' numbers in their data set.
+/// Whether an input is one of those: `sample_id` is i64[batch], the samples' numbers in their data set, and
+/// `sample_weight` f32[batch], their weights.
 bool is_fed(const Node& input);
 
 /// How many logical threads the program for whole batches and the one for the rest are cut for; 0: none, or chosen.
@@ -87,6 +89,7 @@ class Batches {
   bool feeds_rate_scale_ = false;
   bool feeds_epoch_ = false;
   bool feeds_ids_ = false;
+  bool feeds_weights_ = false;
 };
 
 }  // namespace thalweg

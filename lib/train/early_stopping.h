@@ -22,7 +22,7 @@ struct EarlyStoppingOptions {
   int start_from_epoch = 0;  ///< so many epochs are not looked at
 };
 
-/// Stops when a measure has stopped getting better: Keras' EarlyStopping. An epoch is an improvement if its measure
+/// Stops when a measure gets no better (Prechelt 1998): Keras' EarlyStopping. An epoch is an improvement if its measure
 /// beats the best by more than min_delta; each watched epoch adds 1 to `wait`, and an improvement (that beats the
 /// baseline too, if there is one) takes it back to 0; wait >= patience in an epoch without improvement is the end, though
 /// never in the first epoch. nan is no improvement. Errors, at the line that made it: patience or start_from_epoch below 0,

@@ -55,6 +55,24 @@ std::optional<double> first_not_finite(const Tensor& tensor) {
 /// `nan` without the sign that the processor happens to give it.
 std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
 
+/// The options, whose numbers are in their ranges; else a RunError at the caller's line.
+const FitOptions& checked(const FitOptions& options, SourceLoc loc) {
+  const auto need = [&](bool fine, const std::string& otherwise) {
+    if (!fine) throw RunError(otherwise, loc);
+  };
+  const auto& fraction = options.validation.fraction();
+  need(options.epochs >= 1, fmt::format("epochs is {}, must be at least 1", options.epochs));
+  need(options.batch >= full_batch, fmt::format("batch is {}, must be 0 (as the graph says), full_batch or more",
+                                                options.batch));
+  need(options.micro_batch >= 0, fmt::format("micro_batch is {}, must be 0 or more", options.micro_batch));
+  need(!fraction || (*fraction > 0 && *fraction < 1),
+       fmt::format("a validation fraction lies between 0 and 1, and {} was given", fraction.value_or(0)));
+  need(options.verbose >= verbose_automatic && options.verbose <= verbose_lines,
+       fmt::format("verbose is {}, must be -1 (by itself), 0 (silent), 1 (a bar) or 2 (a line an epoch)",
+                   options.verbose));
+  return options;
+}
+
 /// How many samples are learned from.
 Dim learned(const Dataset& train, const FitOptions& options) {
   const auto& fraction = options.validation.fraction();
@@ -86,7 +104,7 @@ void copy_variables(const Variables& from, Variables& to) {
 class Training final : public TrainingRun {
  public:
   Training(const Graph& graph, const Dataset& train, const FitOptions& options, SourceLoc loc)
-      : options_(options),
+      : options_(checked(options, loc)),
         loc_(loc),
         train_(train),
         learning_(learned(train, options)),
@@ -285,9 +303,7 @@ class Training final : public TrainingRun {
   }
 
   void check_options() const {
-    if (options_.epochs < 1) throw RunError(fmt::format("epochs is {}, must be at least 1", options_.epochs), loc_);
     const Dim micro = options_.micro_batch;
-    if (micro < 0) throw RunError(fmt::format("micro_batch is {}, must be 0 or more", micro), loc_);
     if (micro > 0 && batch_ < learning_ && batch_ % micro != 0 && micro < batch_)
       throw RunError(fmt::format("a batch of {} samples cannot be cut into micro-batches of {}: it must be a multiple",
                                  batch_, micro), loc_);

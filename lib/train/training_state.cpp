@@ -210,7 +210,7 @@ std::string graph_digest(const Graph& graph) {
 
 std::string data_digest(const Dataset& data) {
   std::uint32_t crc = 0;
-  for (const Tensor& tensor : {data.inputs, data.labels}) {
+  for (const Tensor& tensor : {data.inputs, data.labels, data.weights}) {
     const std::span<const std::byte> bytes{static_cast<const std::byte*>(tensor.data()), tensor.bytes()};
     crc = crc32_joined(crc, crc32_of(bytes), bytes.size());
   }

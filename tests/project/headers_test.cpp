@@ -58,6 +58,22 @@ TEST(Headers, EachPublicHeaderCompilesAlone) {
   EXPECT_EQ(report, "");
 }
 
+/// One option holds the clip: two at once are the compiler's error, at the user's line.
+TEST(Headers, TwoClipsAtOnceDoNotCompile) {
+  if (!has_compiler()) GTEST_SKIP() << "no compiler here";
+  const Folder folder;
+  const std::filesystem::path file = folder.path() / "user.cpp";
+  const auto compiled = [&](const std::string& options) {
+    write_text(file, "#include <thalweg/thalweg.h>\nusing namespace thalweg;\nvoid train(Value loss) {\n"
+                     "  minimize(loss, Sgd{}, {" + options + "});\n}\n");
+    return run(compile_command() + " -fsyntax-only -Werror " + word_of(file));
+  };
+  EXPECT_EQ(compiled(".clip = by_norm(1)").status, 0);
+  const Ran ran = compiled(".clip = by_norm(1), .clip = by_value(1)");
+  EXPECT_NE(ran.status, 0);
+  EXPECT_NE(ran.err.find("user.cpp:4:"), std::string::npos) << ran.err;
+}
+
 TEST(Headers, NoPublicHeaderCallsItselfPrivate) {
   for (const std::string& header : public_headers())
     EXPECT_EQ(read_text(source_root() / header).find("// Private:"), std::string::npos) << header;

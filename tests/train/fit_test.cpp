@@ -9,13 +9,16 @@
 #include <atomic>
 #include <cmath>
 #include <csignal>
+#include <map>
 #include <thread>
 
 #include "../data/files.h"
 #include "models.h"
 #include "thalweg/lib/data/readers.h"
 #include "thalweg/lib/io/safetensors.h"
+#include "thalweg/lib/train/early_stopping.h"
 #include "thalweg/ops/metric.h"
+#include "thalweg/ops/random.h"
 
 namespace thalweg {
 namespace {
@@ -167,6 +170,92 @@ TEST(Fit, BestWeightsComeBackAlsoAfterAnException) {
     if (name != "step") {
       EXPECT_EQ(variables.at(name).numbers(), after[best].at(name).numbers()) << name;
     }
+}
+
+TEST(Fit, BestWeightsComeBackOnEveryWayOut) {
+  const Dataset data = spiral(60);
+  const Graph g = mlp(32, Sgd{.rate = 3.0});
+  const auto at_epoch = [](int epoch, std::function<void(TrainingRun&)> act) {
+    return LambdaCallback({.on_epoch_begin = [=](TrainingRun& run) { if (run.epoch() == epoch) act(run); }});
+  };
+  const auto to_nan = [](TrainingRun& run) { Tensor(run.variables().at("dense/kernel")).as<float>()[0] = NAN; };
+  const auto ways = std::map<std::string, AnyCallback>{
+      {"the epochs are over", [](TrainingRun&) {}},
+      {"a callback stops", at_epoch(6, [](TrainingRun& run) { run.stop(); })},
+      {"a signal", at_epoch(6, [](TrainingRun&) { raise(SIGINT); })},
+      {"an exception", at_epoch(6, [](TrainingRun&) { throw std::logic_error("the user's own"); })},
+      {"divergence", at_epoch(6, to_nan)},
+  };
+  for (const WhenDiverged policy : {WhenDiverged::raise, WhenDiverged::restore})
+    for (const auto& [way, out] : ways) {
+      Variables variables;
+      std::vector<double> losses;
+      std::vector<Variables> after;
+      const auto note_epoch = [&](TrainingRun& run) {
+        losses.push_back(run.history().last("val_loss"));
+        after.push_back(run.variables().clone());
+      };
+      try {
+        fit(g, data, {.epochs = 6, .validation = 0.3, .verbose = 0,
+                      .callbacks = {EarlyStopping({.patience = 9, .restore_best_weights = true}), note_epoch, out},
+                      .when_diverged = policy, .variables = variables});
+      } catch (const std::exception&) {
+      }
+      ASSERT_GE(losses.size(), 5u) << way;
+      const auto best = static_cast<std::size_t>(std::min_element(losses.begin(), losses.end()) - losses.begin());
+      for (const std::string& name : variables.names())
+        if (name != "step") {
+          EXPECT_EQ(variables.at(name).numbers(), after[best].at(name).numbers()) << way << ": " << name;
+        }
+    }
+}
+
+/// An mlp whose loss weighs samples as their data set says.
+Graph weighing(Dim batch) {
+  Graph g("weighing");
+  const Value x = input(g, "x", f32(batch, 2)), t = input(g, "t", i32(batch));
+  const Value losses = sparse_cross_entropy(dense(relu(dense(x, 16)), 3), t);
+  const Value loss = mean(losses * sample_weights(g, batch));
+  g.output("loss", loss);
+  minimize(loss, Sgd{.rate = 0.5});
+  return g;
+}
+
+TEST(Fit, SamplesCountAsTheirWeightsSay) {
+  // A sample of weight 0 is none: the rest alone, at half the weight, as the mean is over half as many.
+  Dataset data = spiral(24);
+  std::vector<double> weights(24, 1);
+  for (std::size_t i = 0; i < 24; i += 2) weights[i] = 0;
+  const auto trained = [](Dim batch, const Dataset& set, FitOptions options = {.epochs = 3, .verbose = 0}) {
+    return fit(weighing(batch), set, options);
+  };
+  const History plain = trained(24, data);
+  data.weights = Tensor(f32(24), std::vector<double>(24, 1));
+  EXPECT_TRUE(same_values(plain.variables, trained(24, data).variables)) << "without weights all are 1";
+  data.weights = Tensor(f32(24), weights);
+  const History half = trained(24, data);
+  std::vector<std::uint32_t> odd;
+  for (std::uint32_t i = 1; i < 24; i += 2) odd.push_back(i);
+  Dataset kept = take(data, odd);
+  EXPECT_EQ(kept.weights.numbers(), std::vector<double>(12, 1));
+  kept.weights = Tensor(f32(12), std::vector<double>(12, 0.5));
+  const History same = trained(12, kept);
+  for (std::size_t epoch = 0; epoch < 3; ++epoch) EXPECT_NEAR(half["loss"][epoch], same["loss"][epoch], 1e-6);
+  // In smaller batches, shuffled, in micro-batches and in a validation set they go with their samples.
+  const History whole = trained(12, data, {.epochs = 3, .batch = full_batch, .verbose = 0});
+  const History parts = trained(12, data, {.epochs = 3, .batch = full_batch, .micro_batch = 6, .verbose = 0});
+  for (std::size_t epoch = 0; epoch < 3; ++epoch) {
+    EXPECT_NEAR(whole["loss"][epoch], half["loss"][epoch], 1e-6);
+    EXPECT_NEAR(parts["loss"][epoch], half["loss"][epoch], 1e-6);
+  }
+  const double judged = evaluate(weighing(5), half.variables, data)["loss"];
+  EXPECT_NEAR(judged, evaluate(weighing(12), half.variables, kept)["loss"], 1e-6);
+  data.weights = Tensor(f32(23), std::vector<double>(23, 1));
+  EXPECT_CONTAINS(run_error_of([&] { trained(24, data); }), "24 samples and weights f32[23], must be f32[24]");
+  weights[7] = -1;
+  data.weights = Tensor(f32(24), weights);
+  EXPECT_CONTAINS(run_error_of([&] { trained(24, data); }),
+                  "the weight of sample 7 is -1, must be finite and at least 0");
 }
 
 TEST(Fit, CallbackStops) {
