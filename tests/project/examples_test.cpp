@@ -62,5 +62,16 @@ TEST(Examples, FlowersWithoutItsFileSaysSo) {
   EXPECT_NE(ran.err.find("flowers.csv"), std::string::npos) << ran.err;
 }
 
+TEST(Examples, OtherFrameworksWordsLearnTheDigits) {
+  for (const char* name : {"from_keras", "from_pytorch"}) {
+    const Folder folder;
+    const Ran ran = run("cd " + word_of(folder.path()) + " && " + example(name));
+    ASSERT_EQ(ran.status, 0) << name << "\n" << ran.err;
+    ASSERT_TRUE(ran.out.starts_with("test accuracy ")) << name << "\n" << ran.out;
+    EXPECT_GE(std::stod(ran.out.substr(14)), 0.95) << name;
+    EXPECT_TRUE(std::filesystem::exists(folder.path() / "digits.safetensors")) << name;
+  }
+}
+
 }  // namespace
 }  // namespace thalweg::project

@@ -3,6 +3,9 @@
 // each of its commands runs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "samples.h"
 #include "shell.h"
 
@@ -115,6 +118,37 @@ TEST(Readme, TextsAreWhatTheProgramsPrint) {
     EXPECT_EQ(difference(block.text, ran.out + ran.err), "") << "README.md:" << block.line << ": " << block.subject;
   }
   EXPECT_GE(outputs, 1);
+}
+
+/// The text without blanks and line ends: a wrapped line is the same.
+std::string dense_text(const std::string& text) {
+  std::string out;
+  std::copy_if(text.begin(), text.end(), std::back_inserter(out), [](char c) { return c != ' ' && c != '\n'; });
+  return out;
+}
+
+TEST(Readme, TechniquesAreTrainedWithAsTheyStand) {
+  const std::string program = dense_text(read_text(source_root() / "tests/train/techniques_test.cpp"));
+  bool inside = false;
+  int rows = 0, options = 0;
+  for (const std::string& line : lines_of(read_text(source_root() / "README.md"))) {
+    if (line.starts_with("#")) inside = line == "## Every technique";
+    if (!inside || !line.starts_with("| ") || line.starts_with("| technique ")) continue;
+    ++rows;
+    // The second of the columns; no option has a bar in it.
+    const std::size_t from = line.find(" | ") + 3;
+    const std::string column = line.substr(from, line.find(" | ", from) - from);
+    EXPECT_GT(std::count(column.begin(), column.end(), '`'), 1) << line;
+    for (std::size_t at = column.find('`'); at != std::string::npos;) {
+      const std::size_t end = column.find('`', at + 1);
+      const std::string option = column.substr(at + 1, end - at - 1);
+      ++options;
+      EXPECT_NE(program.find(dense_text(option)), std::string::npos) << option;
+      at = column.find('`', end + 1);
+    }
+  }
+  EXPECT_GE(rows, 30);
+  EXPECT_GE(options, 100);
 }
 
 void write_program(const std::filesystem::path& file, const std::string& text) {
