@@ -45,19 +45,6 @@ std::string value_text(const AttrValue& value) {
   return to_string(value);
 }
 
-std::string attrs_text(const Node& node) {
-  std::string text;
-  for (const Attr& attr : node.attrs) {
-    const AttrSpec* spec = std::find_if(node.op->attrs.begin(), node.op->attrs.end(),
-                                        [&](const AttrSpec& s) { return s.name == attr.name; });
-    if (spec != node.op->attrs.end() && !spec->required &&
-        Attrs({attr}) == Attrs({Attr(attr.name, fallback_of(*spec))}))
-      continue;
-    text += fmt::format("{}{}={}", text.empty() ? " {" : ", ", attr.name, value_text(attr.value));
-  }
-  return text.empty() ? text : text + "}";
-}
-
 std::string note_text(const Node& node) {
   std::string text;
   if (node.loc.known()) {
@@ -83,7 +70,7 @@ Line line_of(const Graph& graph, NodeId id, const Labels& labels) {
     line.call += (first ? " " : ", ") + labels(operand);
     first = false;
   }
-  line.call += attrs_text(node);
+  line.call += attributes_text(node);
   line.note = note_text(node);
   return line;
 }
@@ -98,6 +85,19 @@ void append(std::string& text, const std::string& cell, std::size_t width) {
 }
 
 }  // namespace
+
+std::string attributes_text(const Node& node) {
+  std::string text;
+  for (const Attr& attr : node.attrs) {
+    const AttrSpec* spec = std::find_if(node.op->attrs.begin(), node.op->attrs.end(),
+                                        [&](const AttrSpec& s) { return s.name == attr.name; });
+    if (spec != node.op->attrs.end() && !spec->required &&
+        Attrs({attr}) == Attrs({Attr(attr.name, fallback_of(*spec))}))
+      continue;
+    text += fmt::format("{}{}={}", text.empty() ? " {" : ", ", attr.name, value_text(attr.value));
+  }
+  return text.empty() ? text : text + "}";
+}
 
 std::string spelled(std::string_view text) {
   if (is_plain(text)) return std::string(text);

@@ -35,6 +35,9 @@ class THALWEG_API Labels {
 /// The line of one node, not aligned: `%0 = matmul %x, @w1 : f32[64,128]  # mlp.cpp:9 in block1`.
 THALWEG_API std::string line_text(const Graph& graph, NodeId id, const Labels& labels);
 
+/// The attributes of a node that are not as they are by default: ` {window=[2,2], strides=[1,1]}`, or nothing.
+THALWEG_API std::string attributes_text(const Node& node);
+
 /// A text attribute as the text form spells it: a plain word as it is, anything else quoted with escapes.
 THALWEG_API std::string spelled(std::string_view text);
 

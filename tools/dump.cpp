@@ -13,6 +13,7 @@ namespace {
 struct Request : GraphRequest {
   std::string stage = "optim";
   std::string format = "text";
+  bool no_dot = false;
 };
 
 /// A wrong word is wrong usage, found before the graph is read.
@@ -26,7 +27,8 @@ auto named(F&& find) {
 }
 
 Status dump_graph(const Request& request) {
-  DumpOptions options{.compile = request.options(), .portable = request.portable};
+  DumpOptions options{.compile = request.options(), .portable = request.portable,
+                      .use_dot = !request.no_dot};
   options.stage = named([&] { return stage_named(request.stage); });
   options.format = named([&] { return dump_format_named(request.json ? "json" : request.format); });
   put(dump(request.graph(), options), request.out);
@@ -36,13 +38,16 @@ Status dump_graph(const Request& request) {
 }  // namespace
 
 void add_dump(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("dump", "Print a graph: its text, a picture, JSON for Netron, or a page for the browser");
+  CLI::App* command =
+      app.add_subcommand("dump", "Print a graph: its text, a picture, JSON for Netron, or a page for the browser");
   const auto request = std::make_shared<Request>();
   add_source(command, *request);
   command->add_option("--stage", request->stage,
                       "built, autodiff, optim, folded, fused, laid-out, scheduled or planned")->capture_default_str();
   command->add_option("--format", request->format, "text, dot, svg, json or html")->capture_default_str();
   command->add_flag("--portable", request->portable, "leave out what depends on the machine");
+  command->add_flag("--no-dot", request->no_dot,
+                    "html: without Graphviz's dot, which lays it out where it is installed");
   add_compile_options(command, *request);
   add_result_options(command, *request);
   command->callback([request, &action] { action = [request] { return dump_graph(*request); }; });

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -32,9 +33,17 @@ struct Cluster {
   std::vector<NodeId> nodes;
 };
 
+// In a graph of more nodes, dot takes minutes for scopes as clusters and for edges over many ranks: scopes then stand
+// in the tooltips alone, and the far end of a long edge is named beside the near one.
+constexpr std::size_t large = 400;
+constexpr std::size_t longest_edge = 6;
+
 class Dot {
  public:
-  Dot(const Staged& staged, bool portable) : staged_(staged), graph_(staged.graph), labels_(graph_), portable_(portable) {}
+  Dot(const Staged& staged, bool portable)
+      : staged_(staged), graph_(staged.graph), labels_(graph_), portable_(portable), rank_(graph_.size(), 0) {
+    find_ranks();
+  }
 
   std::string run() {
     text_ = fmt::format("digraph {} {{\n", quoted(graph_.name()));
@@ -46,16 +55,42 @@ class Dot {
     else by_scope(root);
     write(root, 1);
     for (NodeId id = 0; id < graph_.size(); ++id)
-      for (const ValueId v : graph_.operands(id))
-        // No label: dot then needs twice the ranks, and finds none in a large net.
-        text_ += fmt::format("  n{} -> n{} [tooltip={}];\n", v.node, id, quoted(to_string(graph_.type(v))));
+      for (const ValueId v : graph_.operands(id)) edge(v, id);
     results();
     return text_ + "}\n";
   }
 
  private:
+  /// The longest path to each node; what waits for nothing stands just above its first reader.
+  void find_ranks() {
+    std::vector<bool> placed(graph_.size());
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      for (const ValueId v : graph_.operands(id)) rank_[id] = std::max(rank_[id], rank_[v.node] + 1);
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      for (const ValueId v : graph_.operands(id)) {
+        if (!graph_.operands(v.node).empty()) continue;
+        rank_[v.node] = placed[v.node] ? std::min(rank_[v.node], rank_[id] - 1) : rank_[id] - 1;
+        placed[v.node] = true;
+      }
+  }
+
+  void edge(ValueId v, NodeId to) {
+    const std::string type = quoted(to_string(graph_.type(v)));
+    if (graph_.size() > large && rank_[to] > rank_[v.node] + longest_edge) {
+      text_ += fmt::format("  f{0} [label={1}, shape=plain, style=\"\", tooltip={2}];\n  f{0} -> n{3};\n", far_ends_++,
+                           quoted(labels_(v)), type, to);
+      return;
+    }
+    // No label: dot then needs twice the ranks, and finds none in a large net.
+    text_ += fmt::format("  n{} -> n{} [tooltip={}];\n", v.node, to, type);
+  }
+
   void by_scope(Cluster& root) const {
     for (NodeId id = 0; id < graph_.size(); ++id) {
+      if (graph_.size() > large) {
+        root.nodes.push_back(id);
+        continue;
+      }
       // Gradients have the scope of what they are gradients of: without the origin around it, each cluster would stand
       // before and after its neighbours, and dot finds no ranks.
       const std::string origin(to_string(graph_.node(id).origin));
@@ -124,8 +159,9 @@ class Dot {
   const Graph& graph_;
   Labels labels_;
   bool portable_;
+  std::vector<std::size_t> rank_;
   std::string text_;
-  std::size_t clusters_ = 0;
+  std::size_t clusters_ = 0, far_ends_ = 0;
 };
 
 }  // namespace

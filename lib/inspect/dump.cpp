@@ -176,11 +176,12 @@ std::string xml_text(std::string_view text) {
 }
 
 std::string dump(const Graph& graph, const DumpOptions& options) {
-  if (options.format == DumpFormat::html) return html_of(graph, options.stage, options.compile);
+  if (options.format == DumpFormat::html)
+    return html_of(graph, options.stage, options.compile, options.use_dot);
   const Staged staged = at_stage(graph, options.stage, options.compile);
   switch (options.format) {
     case DumpFormat::dot: return dot_of(staged, options.portable);
-    case DumpFormat::svg: return svg_of(staged);
+    case DumpFormat::svg: return svg_of(staged, options.portable);
     case DumpFormat::json: return json_of(staged, options.portable);
     default: return text_of(staged, options.portable);
   }

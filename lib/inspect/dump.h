@@ -30,6 +30,8 @@ struct DumpOptions {
   CompileOptions compile = {};
   /// Leaves out what depends on the machine: implementations' instruction sets, scratch, places in the arena.
   bool portable = false;
+  /// html: lays groups out by Graphviz's dot where it is found by PATH and quick; else the page does it by itself.
+  bool use_dot = true;
 };
 /// A graph at a stage, in a format. In every format each node keeps its scope, its origin and its line.
 /// An html page holds the stages from `built` to the given one.

@@ -11,6 +11,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/compile/summary.h"
+#include "thalweg/lib/inspect/dot_places.h"
 #include "thalweg/lib/inspect/formats.h"
 #include "thalweg/lib/inspect/kernel_of.h"
 #include "thalweg/lib/inspect/memory_map.h"
@@ -47,17 +48,14 @@ Json nodes_of(const Graph& graph, Texts& texts) {
   Json nodes = Json::array();
   for (NodeId id = 0; id < graph.size(); ++id) {
     const Node& node = graph.node(id);
-    std::string types, attrs;
+    std::string types;
     std::size_t bytes = 0;
     for (const TensorType& type : node.types) {
       types += (types.empty() ? "" : ", ") + to_string(type);
       bytes += type.bytes();
     }
-    for (const Attr& attr : node.attrs) {
-      std::string value = to_string(attr.value);
-      if (value.size() > 60) value = value.substr(0, 57) + "...";
-      attrs += fmt::format("{}{}={}", attrs.empty() ? "" : ", ", attr.name, value);
-    }
+    std::string attrs = attributes_text(node);
+    if (attrs.size() > 300) attrs = attrs.substr(0, 297) + "...";
     Json operands = Json::array();
     for (const ValueId v : graph.operands(id)) operands.push_back(v.node);
     nodes.push_back({labels({id, 0}), texts(node.op->name), texts(types), texts(attrs), texts(node.scope),
@@ -84,7 +82,8 @@ void add_plan(Json& page, const PlannedProgram& planned, bool fuse) {
   }
   const MemoryMap map = memory_map(planned);
   for (const MemoryMap::Entry& e : map.entries)
-    buffers.push_back({e.offset, e.bytes, e.birth, e.death, e.what, static_cast<int>(e.origin), e.shares, e.line});
+    buffers.push_back({e.offset, e.bytes, e.birth, e.death, e.what, static_cast<int>(e.origin), e.shares, e.line,
+                       e.node});
   const MemoryReport& m = planned.memory;
   page["kernels"] = kernels;
   page["unfused"] = edges;
@@ -92,6 +91,38 @@ void add_plan(Json& page, const PlannedProgram& planned, bool fuse) {
   page["memory"] = {{"buffers", buffers}, {"peak", map.peak_kernel}, {"live", map.live_at_peak},
                     {"arena", m.arena}, {"largest_live", m.largest_live},
                     {"variables", m.variables}, {"constants", m.constants}, {"inputs", m.inputs}};
+}
+
+/// What is in which kernel of several nodes.
+std::vector<std::optional<std::size_t>> kernels_of(const PlannedProgram& planned) {
+  std::vector<std::optional<std::size_t>> kernels(planned.graph.size());
+  for (std::size_t k = 0; k < planned.plan.kernels.size(); ++k) {
+    const PlannedKernel& kernel = planned.plan.kernels[k];
+    if (kernel.copies_to_variable || kernel.members.size() < 2) continue;
+    for (const NodeId member : kernel.members) kernels[member] = k;
+  }
+  return kernels;
+}
+
+/// For each group its boxes: nodes as number, x, y in one list, groups as name, x, y.
+Json json_of(const GroupPlaces& places) {
+  Json all = Json::object();
+  for (const auto& [key, boxes] : places) {
+    Json nodes = Json::array(), groups = Json::array();
+    for (const BoxPlace& box : boxes) {
+      if (box.child.empty()) nodes.insert(nodes.end(), {box.node, box.x, box.y});
+      else groups.push_back({box.child, box.x, box.y});
+    }
+    all[key] = {nodes, groups};
+  }
+  return all;
+}
+
+void add_places(Json& page, const std::vector<GroupedGraph>& graphs) {
+  constexpr const char* names[] = {"source", "folded", "fused"};
+  const std::vector<GroupPlaces> places = places_by_dot(graphs, std::chrono::seconds(3));
+  for (std::size_t i = 0; i < places.size(); ++i)
+    if (!places[i].empty()) page["places"][names[i]] = json_of(places[i]);
 }
 
 /// JSON within a <script>: no end tag and no line that JavaScript would end.
@@ -107,15 +138,22 @@ std::string script_text(const Json& json) {
 
 }  // namespace
 
-std::string html_of(const Graph& graph, Stage last, const CompileOptions& options) {
+std::string html_of(const Graph& graph, Stage last, const CompileOptions& options, bool use_dot) {
   Texts texts;
   Json page = {{"name", graph.name()}, {"last", static_cast<int>(last)}, {"source", graph_of(graph, texts)}};
-  if (last == Stage::folded) page["compiled"] = graph_of(rewritten(graph, options), texts);
-  if (last > Stage::folded) {
-    const PlannedProgram planned = plan(graph, options);
+  std::vector<GroupedGraph> grouped = {{&graph}};
+  PlannedProgram planned;
+  if (last == Stage::folded) planned.graph = rewritten(graph, options);
+  if (last > Stage::folded) planned = plan(graph, options);
+  if (last >= Stage::folded) {
     page["compiled"] = graph_of(planned.graph, texts);
-    add_plan(page, planned, options.fuse);
+    grouped.push_back({&planned.graph});
   }
+  if (last > Stage::folded) {
+    add_plan(page, planned, options.fuse);
+    grouped.push_back({&planned.graph, kernels_of(planned)});
+  }
+  if (use_dot) add_places(page, grouped);
   page["texts"] = texts.list();
   for (const Stage stage : stages()) page["stages"].push_back(to_string(stage));
   for (const Origin origin : {Origin::forward, Origin::backward, Origin::regularizer, Origin::clip, Origin::schedule,

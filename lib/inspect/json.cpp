@@ -36,6 +36,8 @@ std::string dtype_of(DType dtype) {
   switch (dtype) {
     case DType::i32: return "s32";
     case DType::i64: return "s64";
+    case DType::f64:
+      return "undef";  // oneDNN Graph has none, and Netron opens nothing with a word that it does not know
     case DType::boolean: return "boolean";
     default: return std::string(to_string(dtype));
   }
@@ -72,10 +74,14 @@ class Writer {
     for (NodeId id = 0; id < graph_.size(); ++id) nodes.push_back(node(id));
     Json file = {{"version", "2.6.3"}, {"engine_kind", "cpu"}, {"fpmath_mode", "strict"}, {"name", graph_.name()},
                  {"stage", to_string(staged_.stage)}, {"graph", nodes}};
-    for (const Graph::Output& out : graph_.outputs())
+    file["output_ports"] = Json::array();
+    for (const Graph::Output& out : graph_.outputs()) {
       file["outputs"].push_back({{"name", out.name}, {"value", value_id(out.value)}});
+      file["output_ports"].push_back(value_id(out.value));
+    }
     for (const Graph::Update& update : graph_.updates())
-      file["updates"].push_back({{"variable", graph_.node(update.variable.node).name}, {"value", value_id(update.next)}});
+      file["updates"].push_back(
+          {{"variable", graph_.node(update.variable.node).name}, {"value", value_id(update.next)}});
     if (staged_.plan) add_plan(file);
     return file.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   }
@@ -86,20 +92,31 @@ class Writer {
   Json tensor(ValueId v) const {
     const TensorType& type = graph_.type(v);
     const bool variable = graph_.node(v.node).op->name == "variable";
-    return {{"id", value_id(v)}, {"dtype", dtype_of(type.dtype)}, {"shape", type.shape.vector()},
-            {"stride", strides_of(type.shape)}, {"layout_type", "strided"},
-            {"property_type", graph_.node(v.node).op->name == "constant" ? "constant" : variable ? "variable" : "undef"}};
+    return {{"id", value_id(v)},
+            {"type", to_string(type)},
+            {"dtype", dtype_of(type.dtype)},
+            {"shape", type.shape.vector()},
+            {"stride", strides_of(type.shape)},
+            {"layout_type", "strided"},
+            {"property_type", graph_.node(v.node).op->name == "constant" ? "constant"
+                              : variable                                 ? "variable"
+                                                                         : "undef"}};
   }
 
   Json node(NodeId id) const {
     const Node& node = graph_.node(id);
     Json attrs = Json::object(), inputs = Json::array(), outputs = Json::array();
     for (const Attr& attr : node.attrs) attrs[std::string(attr.name)] = attribute(attr.value);
+    // Netron shows what stands among the attributes.
+    const std::string line = node.loc.known() ? to_string(node.loc) : "";
+    attrs["origin"] = {{"type", "string"}, {"value", to_string(node.origin)}};
+    if (!node.scope.empty()) attrs["scope"] = {{"type", "string"}, {"value", node.scope}};
+    if (!line.empty()) attrs["line"] = {{"type", "string"}, {"value", line}};
     for (const ValueId v : graph_.operands(id)) inputs.push_back(tensor(v));
     for (std::uint32_t r = 0; r < node.types.size(); ++r) outputs.push_back(tensor({id, r}));
     return {{"id", id}, {"name", labels_({id, 0})}, {"kind", kind_of(node)}, {"op", node.op->name}, {"attrs", attrs},
             {"inputs", inputs}, {"outputs", outputs}, {"scope", node.scope}, {"origin", to_string(node.origin)},
-            {"line", node.loc.known() ? to_string(node.loc) : ""}};
+            {"line", line}};
   }
 
   void add_plan(Json& file) const {

@@ -19,6 +19,10 @@ namespace {
 
 std::string commas(std::size_t bytes) { return with_commas(static_cast<std::int64_t>(bytes)); }
 
+std::string place_of(const MemoryMap::Entry& e) {
+  return (e.line.empty() ? "" : " at " + e.line) + (e.scope.empty() ? "" : " in " + e.scope);
+}
+
 /// Finds the largest live set kernel by kernel.
 void find_peak(MemoryMap& map) {
   std::vector<std::ptrdiff_t> change(map.kernels + 2);
@@ -34,7 +38,8 @@ void find_peak(MemoryMap& map) {
     map.peak_kernel = k;
   }
   for (std::size_t i = 0; i < map.entries.size(); ++i)
-    if (map.entries[i].birth <= map.peak_kernel && map.peak_kernel <= map.entries[i].death) map.live_at_peak.push_back(i);
+    if (map.entries[i].birth <= map.peak_kernel && map.peak_kernel <= map.entries[i].death)
+      map.live_at_peak.push_back(i);
   std::stable_sort(map.live_at_peak.begin(), map.live_at_peak.end(), [&](std::size_t a, std::size_t b) {
     return map.entries[a].bytes > map.entries[b].bytes;
   });
@@ -68,8 +73,10 @@ MemoryMap memory_map(const PlannedProgram& planned) {
       e.what = named(held[b].front());
       for (std::size_t i = 1; i < held[b].size(); ++i) e.shares.push_back(named(held[b][i]));
     }
+    e.node = node;
     e.origin = graph.node(node).origin;
     e.line = graph.node(node).loc.known() ? to_string(graph.node(node).loc) : "";
+    e.scope = graph.node(node).scope;
     map.entries.push_back(std::move(e));
   }
   std::stable_sort(map.entries.begin(), map.entries.end(), [](const auto& a, const auto& b) {
@@ -96,7 +103,8 @@ std::string MemoryMap::text(std::size_t rows) const {
     if (!e.shares.empty()) text += fmt::format(", then {}", fmt::join(e.shares, ", "));
     text += "\n";
   }
-  if (shown.size() < entries.size()) text += fmt::format("({} smaller ones are left out)\n", entries.size() - shown.size());
+  if (shown.size() < entries.size())
+    text += fmt::format("({} smaller ones are left out)\n", entries.size() - shown.size());
   text += fmt::format("\nvariables {}, constants {}, inputs {}, arena {}: {} bytes in all\n", commas(memory.variables),
                       commas(memory.constants), commas(memory.inputs), commas(memory.arena), commas(memory.total()));
   text += fmt::format("largest live set {} bytes, which no arena can undercut: this one is {:.3f} times that\n",
@@ -109,8 +117,7 @@ std::string MemoryMap::text(std::size_t rows) const {
   constexpr std::size_t most = 20;
   for (std::size_t i = 0; i < std::min(most, live_at_peak.size()); ++i) {
     const Entry& e = entries[live_at_peak[i]];
-    text += fmt::format("{:>14}  {:<12} {}{}\n", commas(e.bytes), to_string(e.origin), e.what,
-                        e.line.empty() ? "" : " at " + e.line);
+    text += fmt::format("{:>14}  {:<12} {}{}\n", commas(e.bytes), to_string(e.origin), e.what, place_of(e));
   }
   if (live_at_peak.size() > most) text += fmt::format("          (and {} smaller)\n", live_at_peak.size() - most);
   return text;
@@ -121,7 +128,8 @@ std::string MemoryMap::json() const {
   Json list = Json::array();
   for (const Entry& e : entries)
     list.push_back({{"offset", e.offset}, {"bytes", e.bytes}, {"birth", e.birth}, {"death", e.death},
-                    {"what", e.what}, {"origin", to_string(e.origin)}, {"shares", e.shares}, {"line", e.line}});
+                    {"what", e.what}, {"origin", to_string(e.origin)}, {"shares", e.shares}, {"line", e.line},
+                    {"scope", e.scope}});
   const Json all = {{"name", name}, {"kernels", kernels},
                     {"memory", {{"variables", memory.variables}, {"constants", memory.constants},
                                 {"inputs", memory.inputs}, {"arena", memory.arena},
@@ -130,6 +138,16 @@ std::string MemoryMap::json() const {
   return all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+namespace {
+
+/// As much of a text as so many pixels take.
+std::string cut(const std::string& text, double width) {
+  const auto letters = static_cast<std::size_t>(width / 6.2);
+  return text.size() <= letters ? text : letters < 6 ? "" : text.substr(0, letters - 2) + "..";
+}
+
+}  // namespace
+
 std::string MemoryMap::svg() const {
   constexpr double width = 1000, height = 520, left = 90, top = 40;
   const double per_kernel = width / static_cast<double>(std::max<std::size_t>(kernels, 1));
@@ -137,7 +155,8 @@ std::string MemoryMap::svg() const {
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
       "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-      "<text x=\"{2}\" y=\"24\" font-size=\"15\">{3}: {4} bytes of arena over {5} kernels</text>\n",
+      "<text x=\"{2}\" y=\"24\" font-size=\"15\">{3}: {4} bytes of arena (upward, by offset) over {5} kernels (from "
+      "left to right)</text>\n",
       left + width + 20, top + height + 70, left, xml_text(name), commas(memory.arena), kernels);
   svg += fmt::format("<rect x=\"{:.0f}\" y=\"{:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" fill=\"#f4f4f4\"/>\n", left,
                      top, width, height);
@@ -145,7 +164,7 @@ std::string MemoryMap::svg() const {
     std::string hint = fmt::format("{}\n{} bytes at {}\nkernels {} to {}", e.what, commas(e.bytes), commas(e.offset),
                                    e.birth, e.death == kernels ? "the end" : std::to_string(e.death));
     if (!e.shares.empty()) hint += fmt::format("\nthen {}", fmt::join(e.shares, ", "));
-    if (!e.line.empty()) hint += "\n" + e.line;
+    if (const std::string place = place_of(e); !place.empty()) hint += "\n" + place.substr(1);
     const double end = static_cast<double>(std::min(e.death + 1, kernels));
     svg += fmt::format(
         "<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" stroke=\"#ffffff\" "
@@ -154,6 +173,17 @@ std::string MemoryMap::svg() const {
         top + height - per_byte * static_cast<double>(e.offset + e.bytes),
         per_kernel * (end - static_cast<double>(e.birth)), per_byte * static_cast<double>(e.bytes),
         colour_of(e.origin), xml_text(hint));
+  }
+  for (const Entry& e : entries) {
+    const double wide = per_kernel * static_cast<double>(std::min(e.death + 1, kernels) - e.birth);
+    const double high = per_byte * static_cast<double>(e.bytes);
+    const std::string words = cut(fmt::format("{}, {}", e.what, commas(e.bytes)), wide - 6);
+    if (high < 12 || words.empty()) continue;
+    svg += fmt::format(
+        "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" font-size=\"10\" "
+        "pointer-events=\"none\">{}</text>\n",
+        left + per_kernel * static_cast<double>(e.birth) + wide / 2,
+        top + height - per_byte * static_cast<double>(e.offset) - high / 2 + 4, xml_text(words));
   }
   const double peak_x = left + per_kernel * (static_cast<double>(peak_kernel) + 0.5);
   svg += fmt::format("<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.0f}\" y2=\"{2:.0f}\" stroke=\"#cc0000\" "

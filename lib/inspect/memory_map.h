@@ -16,9 +16,11 @@ struct MemoryMap {
     std::size_t offset = 0, bytes = 0;
     std::size_t birth = 0, death = 0;  ///< kernels; death is the number of kernels for what outlives the step
     std::string what = {};                  ///< `%3 relu`, `scratch of %7 matmul`
+    NodeId node = 0;                        ///< the first that is held; of a scratch the kernel's first
     Origin origin = Origin::forward;
     std::vector<std::string> shares = {};   ///< the values that follow in the same bytes, in place
     std::string line = {};                  ///< the user's line of the first
+    std::string scope = {};                 ///< and its scope
   };
   std::string name = {};
   std::vector<Entry> entries = {};  ///< by birth, then offset

@@ -36,6 +36,14 @@ Graph up_to(const Graph& whole, Stage stage) {
     keep[id] = belongs(graph.node(id).origin, stage);
     for (const ValueId v : graph.operands(id)) keep[id] = keep[id] && keep[v.node];
   }
+  // A variable that only later parts read, such as the counter of steps, comes with them.
+  std::vector<bool> read(graph.size()), read_then(graph.size());
+  for (NodeId id = 0; id < graph.size(); ++id)
+    for (const ValueId v : graph.operands(id)) {
+      read[v.node] = true;
+      if (keep[id]) read_then[v.node] = true;
+    }
+  for (const NodeId id : graph.variables()) keep[id] = keep[id] && (read_then[id] || !read[id]);
   const std::vector<Graph::Output> outputs = graph.outputs();
   const std::vector<Graph::Update> updates = graph.updates();
   graph.drop_outputs();
@@ -73,7 +81,8 @@ Stage stage_named(std::string_view name) {
     if (to_string(stage) == name) return stage;
     known.emplace_back(to_string(stage));
   }
-  run_error("there is no stage '{}'{}; the stages are {}", shown(name), suggestion(name, known), fmt::join(known, ", "));
+  run_error("there is no stage '{}'{}; the stages are {}", shown(name), suggestion(name, known),
+            fmt::join(known, ", "));
 }
 
 Staged at_stage(const Graph& graph, Stage stage, const CompileOptions& options) {

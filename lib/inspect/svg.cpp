@@ -10,11 +10,12 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/inspect/formats.h"
+#include "thalweg/lib/inspect/kernel_of.h"
 
 namespace thalweg {
 namespace {
 
-constexpr double row_height = 72, box_height = 34, gap = 18, bend_width = 6, letter = 6.2;
+constexpr double row_height = 72, box_height = 34, gap = 18, bend_width = 6, letter = 6.2, legend_height = 26;
 constexpr int sweeps = 6;
 // Beyond this many rows an edge is drawn straight: places for all of them would be quadratic in a chain with skips.
 constexpr std::size_t longest_bend = 64;
@@ -28,7 +29,13 @@ struct Place {
 
 class Picture {
  public:
-  explicit Picture(const Staged& staged) : graph_(staged.graph), labels_(graph_) {}
+  Picture(const Staged& staged, bool portable) : graph_(staged.graph), labels_(graph_), kernel_(graph_.size()) {
+    if (!staged.plan) return;
+    const KernelOf kernel_of(*staged.plan);
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (const auto k = kernel_of(id))
+        kernel_[id] = fmt::format("kernel {}: {}", *k, implementation_text(staged.plan->plan.kernels[*k], portable));
+  }
 
   std::string run() {
     make_places();
@@ -146,15 +153,18 @@ class Picture {
     for (std::size_t i = 0; i < row.size(); ++i) places_[row[i]].x = (from_left[i] + from_right[i]) / 2;
   }
 
-  double y_of(std::size_t place) const { return gap + row_height * static_cast<double>(places_[place].row) + box_height / 2; }
+  double y_of(std::size_t place) const {
+    return gap + row_height * static_cast<double>(places_[place].row) + box_height / 2;
+  }
 
   std::string drawn() const {
     const double height = row_height * static_cast<double>(rows_.size()) + gap;
     std::string svg = fmt::format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "
+        "height=\"{1:.0f}\" "
         "font-family=\"sans-serif\" font-size=\"10\">\n<title>{2}</title>\n"
         "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n<g fill=\"none\" stroke=\"#777777\">\n",
-        width_, height, xml_text(graph_.name()));
+        width_, height + legend_height, xml_text(graph_.name()));
     for (const auto& path : paths_) {
       svg += fmt::format("<path d=\"M{:.1f} {:.1f}", places_[path[0]].x, y_of(path[0]) + box_height / 2);
       double x = places_[path[0]].x, y = y_of(path[0]) + box_height / 2;
@@ -169,7 +179,24 @@ class Picture {
     }
     svg += "</g>\n";
     for (NodeId id = 0; id < graph_.size(); ++id) svg += box(id);
-    return svg + "</svg>\n";
+    return svg + legend(height) + "</svg>\n";
+  }
+
+  /// Which colour is which origin, below the graph.
+  std::string legend(double y) const {
+    std::string svg;
+    double x = gap;
+    for (const Origin origin : {Origin::forward, Origin::backward, Origin::regularizer, Origin::clip, Origin::schedule,
+                                Origin::optimizer}) {
+      bool there = false;
+      for (NodeId id = 0; id < graph_.size(); ++id) there = there || graph_.node(id).origin == origin;
+      if (!there) continue;
+      svg += fmt::format("<rect x=\"{0:.0f}\" y=\"{1:.0f}\" width=\"12\" height=\"12\" fill=\"{2}\"/>"
+                         "<text x=\"{3:.0f}\" y=\"{4:.0f}\">{5}</text>\n",
+                         x, y, colour_of(origin), x + 17, y + 10, to_string(origin));
+      x += 30 + letter * static_cast<double>(to_string(origin).size());
+    }
+    return svg;
   }
 
   std::string box(NodeId id) const {
@@ -178,6 +205,7 @@ class Picture {
     std::string hint = title(id) + " : " + types(id) + "\n" + std::string(to_string(node.origin));
     if (!node.scope.empty()) hint += " in " + node.scope;
     if (node.loc.known()) hint += " at " + to_string(node.loc);
+    if (!kernel_[id].empty()) hint += "\n" + kernel_[id];
     return fmt::format(
         "<g><title>{0}</title><rect x=\"{1:.1f}\" y=\"{2:.1f}\" width=\"{3:.1f}\" height=\"{4:.0f}\" rx=\"5\" "
         "fill=\"{5}\" stroke=\"#444444\"/><text x=\"{6:.1f}\" y=\"{7:.1f}\" text-anchor=\"middle\">{8}</text>"
@@ -188,6 +216,7 @@ class Picture {
 
   const Graph& graph_;
   Labels labels_;
+  std::vector<std::string> kernel_;
   std::vector<Place> places_;
   std::vector<std::vector<std::size_t>> rows_, paths_;
   double width_ = 0;
@@ -195,6 +224,6 @@ class Picture {
 
 }  // namespace
 
-std::string svg_of(const Staged& staged) { return Picture(staged).run(); }
+std::string svg_of(const Staged& staged, bool portable) { return Picture(staged, portable).run(); }
 
 }  // namespace thalweg
