@@ -53,5 +53,7 @@ bool coloured(Colour asked);
 void add_colour(CLI::App* command, Colour& colour);
 /// The text in a colour of the terminal: "31" red, "32" green, "33" yellow.
 std::string painted(std::string_view text, std::string_view code, bool colours);
+/// The lines of a difference: `- ` in red, `+ ` in green, `~ ` in yellow.
+std::string painted_difference(const std::string& text, bool colours);
 
 }  // namespace thalweg::tool

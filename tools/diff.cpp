@@ -20,7 +20,6 @@ struct Request : GraphRequest {
   std::string other;
   std::string stage = "optim", other_stage;
   std::string without;  ///< one of fold, cse, dce: left out on the second side
-  Colour colour = Colour::automatic;
 };
 
 Stage named(const std::string& name) {
@@ -29,18 +28,6 @@ Stage named(const std::string& name) {
   } catch (const RunError& error) {
     throw Stop(wrong_usage, std::string(error.what()) + " (see thalweg diff --help)");
   }
-}
-
-std::string painted_lines(const std::string& text, bool colours) {
-  std::string all;
-  for (std::size_t from = 0; from < text.size();) {
-    const std::size_t to = std::min(text.find('\n', from), text.size());
-    const std::string line = text.substr(from, to - from);
-    const char mark = line.empty() ? ' ' : line[0];
-    all += painted(line, mark == '+' ? "32" : mark == '-' ? "31" : mark == '~' ? "33" : "", colours) + "\n";
-    from = to + 1;
-  }
-  return all;
 }
 
 std::string json_of(const Difference& d, const Graph& before, const Graph& after) {
@@ -73,7 +60,7 @@ Status compare(const Request& request) {
   const Graph before = at_stage(a, first, options).graph, after = at_stage(b, second, other_options).graph;
   const Difference difference = diff(before, after);
   put(request.json ? json_of(difference, before, after)
-                   : painted_lines(difference.text(before, after), request.out.empty() && coloured(request.colour)),
+                   : painted_difference(difference.text(before, after), request.colours()),
       request.out);
   return difference.empty() ? succeeded : check_failed;
 }
@@ -82,7 +69,8 @@ Status compare(const Request& request) {
 
 void add_diff(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
-      "diff", "What differs between two graphs, stages or options, by meaning: status 0 if nothing does, 1 if something");
+      "diff",
+      "What differs between two graphs, stages or options, by meaning: status 0 if nothing does, 1 if something");
   const auto request = std::make_shared<Request>();
   add_source(command, *request);
   command->add_option("other", request->other, "the second graph; the first one again without it");
@@ -92,7 +80,6 @@ void add_diff(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"fold", "cse", "dce"}));
   add_compile_options(command, *request);
   add_result_options(command, *request);
-  add_colour(command, request->colour);
   command->callback([request, &action] { action = [request] { return compare(*request); }; });
 }
 

@@ -67,7 +67,9 @@ CompileOptions GraphRequest::options() const {
 }
 
 void add_source(CLI::App* command, GraphRequest& request) {
-  command->add_option("graph", request.source, "a graph as text, - for standard input, or a net that `thalweg models` lists")
+  command
+      ->add_option("graph", request.source,
+                   "a graph as text, - for standard input, or a net that `thalweg models` lists")
       ->required();
   command->add_option("--batch", request.batch, "samples a step, in the place of those that the graph was written for")
       ->check(CLI::Range(1, 1'000'000));
@@ -88,6 +90,7 @@ void add_compile_options(CLI::App* command, GraphRequest& request) {
 void add_result_options(CLI::App* command, GraphRequest& request) {
   command->add_flag("--json", request.json, "the result as JSON");
   command->add_option("-o,--out", request.out, "write the result to this file instead of standard output");
+  add_colour(command, request.colour);
 }
 
 void put(const std::string& text, const std::string& out) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "command.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/lib/compile/program.h"
 
@@ -25,15 +26,17 @@ struct GraphRequest {
   bool json = false;
   bool portable = false;
   std::string out;  ///< a file in the place of standard output
+  Colour colour = Colour::automatic;
 
   Graph graph() const { return graph_from(source, batch); }
   CompileOptions options() const;
+  bool colours() const { return out.empty() && !json && coloured(colour); }
 };
 /// FILE and --batch.
 void add_source(CLI::App* command, GraphRequest& request);
 /// --threads, --no-fold, …, --pass-limit.
 void add_compile_options(CLI::App* command, GraphRequest& request);
-/// --json and --out.
+/// --json, --out and --color.
 void add_result_options(CLI::App* command, GraphRequest& request);
 /// Writes a result to standard output, or whole to a file.
 void put(const std::string& text, const std::string& out);

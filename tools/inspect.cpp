@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // thalweg models, summary, memory, explain, passes and bisect: what the library says of a graph, printed.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -28,9 +30,10 @@ Status models(const GraphRequest& request) {
   std::string text;
   for (const zoo::Model& model : zoo::models()) {
     const Summary s = summary(model.build(model.batch));
-    text += fmt::format("{:<12} {:>12} parameters, batch {:>3}: {}\n", model.name, with_commas(s.parameters), model.batch,
-                        model.about);
-    list.push_back({{"name", model.name}, {"parameters", s.parameters}, {"batch", model.batch}, {"about", model.about}});
+    text += fmt::format("{:<12} {:>12} parameters, batch {:>3}: {}\n", model.name, with_commas(s.parameters),
+                        model.batch, model.about);
+    list.push_back(
+        {{"name", model.name}, {"parameters", s.parameters}, {"batch", model.batch}, {"about", model.about}});
   }
   put(request.json ? lines_of(list) : text, request.out);
   return succeeded;
@@ -78,24 +81,50 @@ struct ExplainRequest : GraphRequest {
   bool unfused = false, reasons = false;
 };
 
+/// The reasons in yellow: the word after each `: `.
+std::string painted_reasons(const std::string& text, bool colours) {
+  std::string all;
+  std::size_t from = 0;
+  for (std::size_t at; (at = text.find(": ", from)) != std::string::npos;) {
+    const std::size_t end = std::min(text.find_first_of(" ,\n", at + 2), text.size());
+    all += text.substr(from, at + 2 - from) + painted(text.substr(at + 2, end - at - 2), "33", colours);
+    from = end;
+  }
+  return all + text.substr(from);
+}
+
 Status explain_graph(const ExplainRequest& request) {
   if (request.reasons) {
     std::string text;
-    for (const Unfused reason : unfused_reasons()) text += fmt::format("{:<20} {}\n", to_string(reason), meaning_of(reason));
-    put(text, request.out);
+    Json list = Json::array();
+    for (const Unfused reason : unfused_reasons()) {
+      text += painted(fmt::format("{:<20}", to_string(reason)), "33", request.colours());
+      text += fmt::format(" {}\n", meaning_of(reason));
+      list.push_back({{"reason", to_string(reason)}, {"meaning", meaning_of(reason)}});
+    }
+    put(request.json ? lines_of(list) : text, request.out);
     return succeeded;
   }
   if (request.source.empty()) throw Stop(wrong_usage, "explain needs a graph (see thalweg explain --help)");
-  if (request.unfused) {
+  if (request.unfused && request.node.empty()) {
     const PlannedProgram planned = plan(request.graph(), request.options());
     const std::vector<UnfusedEdge> edges = unfused(planned, !request.no_fuse);
-    put(request.json ? json_of(edges, planned) : text_of(edges, planned), request.out);
+    put(request.json ? json_of(edges, planned) : painted_reasons(text_of(edges, planned), request.colours()),
+        request.out);
     return succeeded;
   }
   if (request.node.empty())
-    throw Stop(wrong_usage, "explain needs a value, as %12 or @dense/kernel, or --unfused (see thalweg explain --help)");
+    throw Stop(wrong_usage,
+               "explain needs a value, as %12 or @dense/kernel, or --unfused (see thalweg explain --help)");
   const Graph graph = request.graph();
   const Explanation explanation = explain(graph, value_called(graph, request.node), request.options());
+  if (request.unfused) {
+    const std::vector<std::string>& edges = explanation.unfused;
+    put(request.json ? lines_of(edges)
+                     : painted_reasons(fmt::format("{}\n", fmt::join(edges, "\n")), request.colours()),
+        request.out);
+    return succeeded;
+  }
   put(request.json ? explanation.json() : explanation.text(), request.out);
   return succeeded;
 }
@@ -114,13 +143,14 @@ Status show_passes(const PassesRequest& request) {
                         d.changed.size());
     if (!request.portable) text += fmt::format("; {:.3f} ms", 1e3 * step.seconds);
     text += "\n";
-    if (request.full) text += d.text(step.before, step.after);
+    if (request.full) text += painted_difference(d.text(step.before, step.after), request.colours());
     list.push_back({{"number", step.number}, {"name", step.name}, {"round", step.round},
                     {"nodes_before", step.before.size()}, {"nodes_after", step.after.size()},
                     {"removed", d.removed.size()}, {"added", d.added.size()}, {"changed", d.changed.size()},
                     {"seconds", step.seconds}});
     if (request.full) list.back()["difference"] = d.text(step.before, step.after);
   }
+  if (text.empty()) text = "no rewrite changes anything\n";
   put(request.json ? lines_of(list) : text, request.out);
   return succeeded;
 }
@@ -137,7 +167,8 @@ Status search(const GraphRequest& request) {
     json["expected"] = fmt::format("{}", found->expected);
     json["got"] = fmt::format("{}", found->got);
   }
-  const std::string text = found ? found->text() : "every rewrite and every kernel agrees with the interpreter\n";
+  const std::string text = found ? painted(found->text(), "31", request.colours())
+                                 : "every rewrite and every kernel agrees with the interpreter\n";
   put(request.json ? lines_of(json) : text, request.out);
   return found ? check_failed : succeeded;
 }
@@ -159,8 +190,9 @@ void add_models(CLI::App& app, Action& action) {
 
 void add_summary(CLI::App& app, Action& action) {
   const auto request = std::make_shared<GraphRequest>();
-  CLI::App* command = command_of(app, action, "summary",
-                                 "Layers, shapes, parameters and operations; kernels and exact memory", request, summarize);
+  CLI::App* command =
+      command_of(app, action, "summary", "Layers, shapes, parameters and operations; kernels and exact memory", request,
+                 summarize);
   add_source(command, *request);
   add_compile_options(command, *request);
   command->add_flag("--portable", request->portable, "leave out what depends on the machine");
@@ -172,7 +204,8 @@ void add_memory(CLI::App& app, Action& action) {
                                  request, show_memory);
   add_source(command, *request);
   add_compile_options(command, *request);
-  command->add_option("--top", request->rows, "only so many of the largest")->check(CLI::Range(1, 1'000'000'000));
+  command->add_option("--top", request->rows, "only so many of the largest in the table")
+      ->check(CLI::Range(1, 1'000'000'000));
   command->add_option("--svg", request->svg, "also draw offset against time into this file");
 }
 
@@ -180,17 +213,21 @@ void add_explain(CLI::App& app, Action& action) {
   const auto request = std::make_shared<ExplainRequest>();
   CLI::App* command = command_of(app, action, "explain", "What became of a node, or why values go through memory",
                                  request, explain_graph);
-  command->add_option("graph", request->source, "a graph as text, - for standard input, or a net that `thalweg models` lists");
-  command->add_option("value", request->node, "%12, @dense/kernel, or the name of an input or output");
+  command->add_option("graph", request->source,
+                      "a graph as text, - for standard input, or a net that `thalweg models` lists");
+  command->add_option("value", request->node,
+                      "%12, @dense/kernel, or the name of an input or output: of the graph as it is written");
   command->add_option("--batch", request->batch, "samples a step")->check(CLI::Range(1, 1'000'000));
-  command->add_flag("--unfused", request->unfused, "each producer and consumer that were not fused, with the reason");
+  command->add_flag("--unfused", request->unfused,
+                    "each producer and consumer that were not fused, with the reason; of one value if one is given");
   command->add_flag("--reasons", request->reasons, "list the reasons and what they mean");
   add_compile_options(command, *request);
 }
 
 void add_passes(CLI::App& app, Action& action) {
   const auto request = std::make_shared<PassesRequest>();
-  CLI::App* command = command_of(app, action, "passes", "Each rewrite: what it changed, and its time", request, show_passes);
+  CLI::App* command =
+      command_of(app, action, "passes", "Each rewrite: what it changed, and its time", request, show_passes);
   add_source(command, *request);
   add_compile_options(command, *request);
   command->add_flag("--full", request->full, "every node that was removed, added or changed");
@@ -199,9 +236,9 @@ void add_passes(CLI::App& app, Action& action) {
 
 void add_bisect(CLI::App& app, Action& action) {
   const auto request = std::make_shared<GraphRequest>();
-  CLI::App* command = command_of(app, action, "bisect",
-                                 "Find the first rewrite or kernel whose result is not what the interpreter says", request,
-                                 search);
+  CLI::App* command =
+      command_of(app, action, "bisect",
+                 "Find the first rewrite or kernel whose result is not what the interpreter says", request, search);
   add_source(command, *request);
   add_compile_options(command, *request);
 }

@@ -72,10 +72,13 @@ Status run(int argc, char** argv) {
     app.exit(success);
     return succeeded;
   } catch (const CLI::ParseError& error) {
-    return complain(wrong_usage, fmt::format("{} (see thalweg --help)", error.what()));
+    const std::vector<CLI::App*> chosen = app.get_subcommands();
+    return complain(wrong_usage, fmt::format("{} (see thalweg {}--help)", error.what(),
+                                             chosen.empty() ? "" : chosen.front()->get_name() + " "));
   }
   const Status status = action();
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain(bad_input, "cannot write to standard output");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    return complain(bad_input, "cannot write to standard output");
   return status;
 }
 
@@ -113,6 +116,18 @@ void add_colour(CLI::App* command, Colour& colour) {
 
 std::string painted(std::string_view text, std::string_view code, bool colours) {
   return colours && !code.empty() ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : std::string(text);
+}
+
+std::string painted_difference(const std::string& text, bool colours) {
+  std::string all;
+  for (std::size_t from = 0; from < text.size();) {
+    const std::size_t to = std::min(text.find('\n', from), text.size());
+    const std::string line = text.substr(from, to - from);
+    const char mark = line.empty() ? ' ' : line[0];
+    all += painted(line, mark == '+' ? "32" : mark == '-' ? "31" : mark == '~' ? "33" : "", colours) + "\n";
+    from = to + 1;
+  }
+  return all;
 }
 
 }  // namespace thalweg::tool

@@ -50,7 +50,8 @@ MachineLimits measured_limits(int threads) {
   Graph pass("pass");
   pass.output("y", input(pass, "x", f32(elements)) * 0.999 + 0.001);
   const double passed = 2.0 * sizeof(float) * static_cast<double>(elements);
-  return {.flops = flops(product) / shortest_step(product, threads), .bandwidth = passed / shortest_step(pass, threads)};
+  return {.flops = flops(product) / shortest_step(product, threads),
+          .bandwidth = passed / shortest_step(pass, threads)};
 }
 
 Status profile_graph(const Request& request) {
@@ -69,7 +70,9 @@ void add_profile(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("profile", "Time each kernel of a step on made-up inputs");
   const auto request = std::make_shared<Request>();
   add_source(command, *request);
-  command->add_option("--steps", request->steps, "steps that are timed")->check(CLI::Range(1, 100'000))->capture_default_str();
+  command->add_option("--steps", request->steps, "steps that are timed")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
   command->add_option("--top", request->top, "how many of the slowest kernels are shown")
       ->check(CLI::Range(1, 1'000'000))->capture_default_str();
   command->add_option("--trace", request->trace, "write a trace for chrome://tracing or Perfetto into this file");

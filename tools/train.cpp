@@ -73,7 +73,8 @@ void print_data(const TrainTest& data) {
   std::vector<Dim> sample = data.train.inputs.shape().vector();
   sample.erase(sample.begin());
   fmt::print("{} training and {} test samples of {}, {} classes\n\n", with_commas(data.train.size()),
-             with_commas(data.test.size()), to_string(TensorType{DType::f32, Shape(sample)}), data.train.classes.size());
+             with_commas(data.test.size()), to_string(TensorType{DType::f32, Shape(sample)}),
+             data.train.classes.size());
 }
 
 void print_memory(const Program& program, Dim batch) {
@@ -99,7 +100,8 @@ History trained(const Graph& graph, const Dataset& data, const Settings& setting
 
 /// The class of the largest score, for each sample.
 std::vector<std::size_t> answers(const Tensor& scores) {
-  const auto samples = static_cast<std::size_t>(scores.shape()[0]), classes = static_cast<std::size_t>(scores.shape()[1]);
+  const auto samples = static_cast<std::size_t>(scores.shape()[0]),
+             classes = static_cast<std::size_t>(scores.shape()[1]);
   const std::span<const float> score = scores.as<float>();
   std::vector<std::size_t> found(samples);
   for (std::size_t i = 0; i < samples; ++i) {
@@ -158,7 +160,8 @@ std::filesystem::path made_folder(const std::string& name) {
   std::error_code error;
   std::filesystem::create_directories(name, error);
   if (error || !std::filesystem::is_directory(name))
-    throw Stop(bad_input, fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
+    throw Stop(bad_input,
+               fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
   return name;
 }
 
@@ -171,7 +174,8 @@ void write_results(const std::filesystem::path& out, const Graph& graph, const H
 }
 
 Status train(const TrainTest& data, const Settings& settings) {
-  if (data.train.classes.size() < 2) throw Stop(bad_input, "the labels are all of one class: there is nothing to learn");
+  if (data.train.classes.size() < 2)
+    throw Stop(bad_input, "the labels are all of one class: there is nothing to learn");
   const std::filesystem::path out = made_folder(settings.out);
   print_data(data);
   fmt::print("{}\n", summary(model_graph(settings, data.train)).text());
@@ -204,7 +208,9 @@ const CLI::Validator positive(
 void add_common(CLI::App* command, const std::shared_ptr<Settings>& settings) {
   command->add_option("--epochs", settings->epochs, "times through the training set")
       ->check(CLI::Range(1, 1000000))->capture_default_str();
-  command->add_option("--batch", settings->batch, "samples a step")->check(CLI::Range(1, 1000000))->capture_default_str();
+  command->add_option("--batch", settings->batch, "samples a step")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   command->add_option("--rate", settings->rate, "Adam's learning rate")->check(positive)->capture_default_str();
   command->add_option("--seed", settings->seed, "of the split and of every shuffle")->capture_default_str();
   command->add_option("--out", settings->out, "folder for weights, history, curve and text")->capture_default_str();
@@ -221,8 +227,8 @@ void add_model(CLI::App* command, const std::shared_ptr<Settings>& settings) {
       ->capture_default_str();
 }
 
-CLI::App* add_task(CLI::App* train_command, Action& action, const char* name, const char* help, const Settings& defaults,
-                   TrainTest (*load)(const Settings&), std::shared_ptr<Settings>& settings) {
+CLI::App* add_task(CLI::App* train_command, Action& action, const char* name, const char* help,
+                   const Settings& defaults, TrainTest (*load)(const Settings&), std::shared_ptr<Settings>& settings) {
   settings = std::make_shared<Settings>(defaults);
   CLI::App* command = train_command->add_subcommand(name, help);
   add_common(command, settings);
@@ -256,7 +262,8 @@ void add_train(CLI::App& app, Action& action) {
       [](const Settings& s) { return standardized(split(csv(s.data, {.label = s.label}), test_share, s.seed)); },
       settings);
   csv_command->add_option("--data", settings->data, "the file, gzipped or not")->required();
-  csv_command->add_option("--label", settings->label, "the labels' column: its name, or its position from 0")->required();
+  csv_command->add_option("--label", settings->label, "the labels' column: its name, or its position from 0")
+      ->required();
 }
 
 }  // namespace thalweg::tool

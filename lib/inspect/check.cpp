@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <optional>
 
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/dual.h"
@@ -20,6 +21,7 @@
 #include "thalweg/lib/inspect/kernel_check.h"
 #include "thalweg/lib/inspect/made_up.h"
 #include "thalweg/lib/inspect/stage.h"
+#include "thalweg/lib/train/with_batch.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/reduce.h"
 #include "thalweg/ops/source.h"
@@ -130,44 +132,78 @@ Verdict compared(std::string name, const Task& task, const Value& backward, cons
   return {std::move(name), Is::ok, fmt::format("{} (apart by {:.1e} of it)", detail, off)};
 }
 
-void check_gradients(const Graph& graph, const CheckOptions& options, std::vector<Verdict>& verdicts) {
-  Task task = task_of(graph);
+/// A graph at a batch that the interpreter can take.
+struct Sized {
+  Graph graph;
+  std::string note = {};  ///< of another batch
+};
+/// Nothing where two samples a step are still too many for so many sweeps.
+std::optional<Sized> sized(const Graph& graph, double sweeps, double most_flops) {
+  const double work = sweeps * flops(graph);
+  if (work <= most_flops) return Sized{graph};
+  try {
+    const Dim batch = batch_of(graph);
+    const Dim fewer = std::max<Dim>(2, static_cast<Dim>(static_cast<double>(batch) * most_flops / work));
+    if (fewer >= batch) return {};
+    Sized smaller{with_batch(graph, fewer), fmt::format(" (at batch {} in the place of {})", fewer, batch)};
+    if (sweeps * flops(smaller.graph) <= 1.05 * most_flops) return smaller;
+  } catch (const GraphError&) {  // no batch, or one that cannot be another
+  }
+  return {};
+}
+
+Verdict too_large(std::string name, const Graph& graph) {
+  return skipped(
+      std::move(name),
+      fmt::format("{:.1e} FLOPs a step are too many for the interpreter; try a smaller batch", flops(graph)));
+}
+
+using Say = std::function<void(Verdict)>;
+
+void check_gradients(const Graph& graph, const CheckOptions& options, const Say& say) {
+  constexpr double sweeps = 4;  // of a whole step: two derivatives, each backward and forward
+  const std::optional<Sized> small = sized(graph, sweeps, options.most_flops);
+  Task task = task_of(small ? small->graph : graph);
   if (task.variables.empty()) {
     for (const char* name : {"gradients", "second gradients"})
-      verdicts.push_back(skipped(name, "no float scalar output depends on a trainable variable"));
+      say(skipped(name, "no float scalar output depends on a trainable variable"));
     return;
   }
-  if (const double work = flops(task.graph); 12 * work > options.most_flops) {
-    for (const char* name : {"gradients", "second gradients"})
-      verdicts.push_back(skipped(name, fmt::format("{:.1e} FLOPs a sweep are too many for the interpreter; try a smaller "
-                                                   "batch", work)));
+  if (!small) {
+    for (const char* name : {"gradients", "second gradients"}) say(too_large(name, graph));
     return;
   }
   const Feeds feeds = made_up_feeds(task.graph, options.seed);
   const std::vector<Value> first = gradients(task.loss, task.variables, {.allow_unconnected = true});
   const Value slope = along_direction(task, first);
-  verdicts.push_back(compared("gradients", task, slope, task.loss, feeds, options.seed));
+  const auto say_compared = [&](Verdict v) {
+    v.detail += small->note;
+    say(std::move(v));
+  };
+  say_compared(compared("gradients", task, slope, task.loss, feeds, options.seed));
   try {
     const std::vector<Value> second = gradients(slope, task.variables, {.allow_unconnected = true});
-    verdicts.push_back(compared("second gradients", task, along_direction(task, second), slope, feeds, options.seed));
+    say_compared(compared("second gradients", task, along_direction(task, second), slope, feeds, options.seed));
   } catch (const GraphError& error) {
     const std::string what = error.what();
-    verdicts.push_back(skipped("second gradients", what.substr(0, what.find('\n'))));
+    say(skipped("second gradients", what.substr(0, what.find('\n'))));
   }
 }
 
 // -- runs
 
-Verdict check_kernels(const Graph& graph, const CheckOptions& options, const Feeds& feeds) {
-  if (const double work = flops(graph); 3 * work > options.most_flops)
-    return skipped("kernels", fmt::format("{:.1e} FLOPs a step are too many for the interpreter; try a smaller batch", work));
+Verdict check_kernels(const Graph& whole, const CheckOptions& options) {
+  constexpr double sweeps = 3;
+  const std::optional<Sized> small = sized(whole, sweeps, options.most_flops);
+  if (!small) return too_large("kernels", whole);
+  const Graph& graph = small->graph;
   Program program = compile(graph, options.compile);
-  feed(program, feeds);
+  feed(program, made_up_feeds(graph, options.seed));
   KernelCheck check(program.planned());
   program.run(check);
   if (!check.first())
-    return {"kernels", Is::ok, fmt::format("{} results of {} kernels agree with the interpreter", check.compared(),
-                                           program.kernels())};
+    return {"kernels", Is::ok, fmt::format("{} results of {} kernels agree with the interpreter{}", check.compared(),
+                                           program.kernels(), small->note)};
   const KernelCheck::Finding& f = *check.first();
   return {"kernels", Is::failed, fmt::format("kernel {} ({}): element {} of {} is {:.9g}, expected {:.9g}", f.kernel,
                                              program.plan().kernels[f.kernel].implementation, f.element,
@@ -226,22 +262,22 @@ std::vector<std::byte> bits_after(const Graph& graph, const CompileOptions& comp
 }
 
 void check_bits(const Graph& graph, const CheckOptions& options, int threads, const Feeds& feeds,
-                std::vector<Verdict>& verdicts) {
+                const Say& say) {
   CompileOptions compiling = options.compile;
   compiling.logical_threads = threads;
   const std::vector<std::byte> once = bits_after(graph, compiling, feeds, options.steps);
   const bool again = bits_after(graph, compiling, feeds, options.steps) == once;
   const std::string what = fmt::format("{} bytes of outputs and variables after {} steps", once.size(), options.steps);
-  verdicts.push_back({"same bits, run to run", again ? Is::ok : Is::failed, what});
+  say({"same bits, run to run", again ? Is::ok : Is::failed, what});
   if (threads == 1)
-    return verdicts.push_back(skipped("same bits, any cores", "the step is cut for one thread: cores cannot matter"));
+    return say(skipped("same bits, any cores", "the step is cut for one thread: cores cannot matter"));
   std::vector<std::byte> narrow;
   {
     const OneCore one;
-    if (!one) return verdicts.push_back(skipped("same bits, any cores", "this system does not let threads be bound"));
+    if (!one) return say(skipped("same bits, any cores", "this system does not let threads be bound"));
     narrow = bits_after(graph, compiling, feeds, options.steps);
   }
-  verdicts.push_back({"same bits, any cores", narrow == once ? Is::ok : Is::failed,
+  say({"same bits, any cores", narrow == once ? Is::ok : Is::failed,
                       fmt::format("{}: {} threads on all cores and on one", what, threads)});
 }
 
@@ -252,7 +288,8 @@ Verdict check_implementations(const PlannedProgram& planned) {
                                                            name.find(":ref_") != name.npos);
     if (reference) return {"implementations", Is::failed, fmt::format("kernel {} is {}, a reference loop", k, name)};
   }
-  return {"implementations", Is::ok, fmt::format("none of {} kernels is a reference loop", planned.plan.kernels.size())};
+  return {"implementations", Is::ok,
+          fmt::format("none of {} kernels is a reference loop", planned.plan.kernels.size())};
 }
 
 }  // namespace
@@ -274,9 +311,12 @@ std::string first_not_finite(Program& program) {
 
 std::vector<Verdict> check(const Graph& graph, const CheckOptions& options) {
   std::vector<Verdict> verdicts;
-  verdicts.push_back(check_text(graph));
-  check_gradients(graph, options, verdicts);
-  const Feeds feeds = made_up_feeds(graph, options.seed);
+  const Say say = [&](Verdict verdict) {
+    verdicts.push_back(std::move(verdict));
+    if (options.each) options.each(verdicts.back());
+  };
+  say(check_text(graph));
+  check_gradients(graph, options, say);
   Verdict plan_verdict{"memory plan", Is::ok, {}};
   PlannedProgram planned;
   try {
@@ -284,16 +324,19 @@ std::vector<Verdict> check(const Graph& graph, const CheckOptions& options) {
     plan_verdict.detail = fmt::format("{} buffers in {} bytes; replayed, every read finds the value that it means",
                                       planned.plan.buffers.size(), planned.memory.total());
   } catch (const InternalError& error) {
-    verdicts.push_back({"memory plan", Is::failed, error.what()});
+    say({"memory plan", Is::failed, error.what()});
     return verdicts;
   }
-  verdicts.push_back(check_kernels(graph, options, feeds));
-  Program program = compile(graph, options.compile);
-  feed(program, feeds);
-  verdicts.push_back(check_finite(program, options.steps));
-  check_bits(graph, options, planned.logical_threads, feeds, verdicts);
-  verdicts.push_back(check_implementations(planned));
-  verdicts.push_back(std::move(plan_verdict));
+  say(check_kernels(graph, options));
+  const Feeds feeds = made_up_feeds(graph, options.seed);
+  {
+    Program program = compile(graph, options.compile);
+    feed(program, feeds);
+    say(check_finite(program, options.steps));
+  }
+  check_bits(graph, options, planned.logical_threads, feeds, say);
+  say(check_implementations(planned));
+  say(std::move(plan_verdict));
   return verdicts;
 }
 

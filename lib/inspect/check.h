@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,10 @@ struct CheckOptions {
   CompileOptions compile = {};
   int steps = 3;           ///< of the hunt for numbers that are not finite, and of the comparisons of bits
   std::uint64_t seed = 1;  ///< of the made-up inputs
-  /// The interpreter computes some 10^8 operations a second: what would take it more than this is skipped.
+  /// The interpreter computes some 10^8 operations a second: what would take it more than this is checked at a smaller
+  /// batch if the graph has one, and skipped if two samples are still too many.
   double most_flops = 3e8;
+  std::function<void(const Verdict&)> each = {};  ///< called with each verdict as soon as it is known
 };
 
 /// Checks a valid graph in every way that needs no data: its text reads back equal; the gradient and the second

@@ -88,7 +88,7 @@ class Explainer {
     e_.flops = flops(graph, id);
     const KernelOf kernel_of(planned);
     e_.kernel = kernel_of(id);
-    describe_kernel(planned, labels);
+    describe_kernel(planned, labels, id);
     describe_buffers(planned, labels, id);
     for (const UnfusedEdge& edge : unfused(planned, options_.fuse)) {
       if (edge.value.node != id && edge.consumer != id) continue;
@@ -98,15 +98,20 @@ class Explainer {
     }
   }
 
-  void describe_kernel(const PlannedProgram& planned, const Labels& labels) {
+  void describe_kernel(const PlannedProgram& planned, const Labels& labels, NodeId id) {
     if (!e_.kernel) return;
     const PlannedKernel& kernel = planned.plan.kernels[*e_.kernel];
     e_.implementation = kernel.implementation;
-    for (const NodeId member : kernel.members) e_.group.push_back(named(planned.graph, labels, member));
+    const std::vector<NodeId> connected = KernelOf(planned).connected(*e_.kernel, id);
+    for (const NodeId member : connected) e_.group.push_back(named(planned.graph, labels, member));
+    if (connected.size() < kernel.members.size())
+      e_.group.push_back(fmt::format("and {} nodes of other tensors", kernel.members.size() - connected.size()));
     e_.layout = kernel.reorders == 0
                     ? "operands and results as the graph says them, row-major: no layout change"
-                    : fmt::format("{} of its operands and results are brought into the layout that the primitive wants, "
-                                  "and back", kernel.reorders);
+                    : fmt::format(
+                          "{} of its operands and results are brought into the layout that the primitive wants, "
+                          "and back",
+                          kernel.reorders);
     for (const ValueId v : kernel.in) e_.bytes_read += planned.graph.type(v).bytes();
     for (const ValueId v : kernel.out) e_.bytes_written += planned.graph.type(v).bytes();
   }
@@ -205,8 +210,8 @@ std::string text_of(const std::vector<UnfusedEdge>& edges, const PlannedProgram&
   const Labels labels(planned.graph);
   std::string text;
   for (const UnfusedEdge& edge : edges)
-    text += fmt::format("{} -> {}: {}\n", named(planned.graph, labels, edge.value.node),
-                        named(planned.graph, labels, edge.consumer), to_string(edge.reason));
+    text += fmt::format("{} -> {}: {}, {} bytes\n", named(planned.graph, labels, edge.value.node),
+                        named(planned.graph, labels, edge.consumer), to_string(edge.reason), commas(edge.bytes));
   return text;
 }
 

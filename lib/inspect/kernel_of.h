@@ -17,6 +17,8 @@ class KernelOf {
   std::optional<std::size_t> operator()(NodeId node) const;
   /// The value whose numbers `v` is a view of: itself, or what a reshape or a broadcast without a kernel reads.
   ValueId origin(ValueId v) const;
+  /// The nodes of a kernel that are connected with one of them: one kernel may do the same for many tensors.
+  std::vector<NodeId> connected(std::size_t kernel, NodeId node) const;
 
  private:
   const PlannedProgram& planned_;

@@ -19,7 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_between(Clock::time_point a, Clock::time_point b) { return std::chrono::duration<double>(b - a).count(); }
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -94,15 +96,28 @@ std::vector<std::size_t> live_bytes_of(const PlanReport& plan) {
   return live;
 }
 
+/// The first few results of a kernel over many tensors.
+std::string first_of(const std::string& results) {
+  constexpr std::size_t most = 3;
+  std::size_t end = 0, count = 1;
+  for (std::size_t at = 0; (at = results.find(", ", at)) != std::string::npos; at += 2) {
+    if (results[at + 2] != '%' && results[at + 2] != '@') continue;
+    if (count++ == most) end = at;
+  }
+  return count <= most ? results : fmt::format("{} and {} more", results.substr(0, end), count - most);
+}
+
 }  // namespace
 
 Profile profile(Program& program, const ProfileOptions& options) {
-  if (options.steps < 1 || options.steps > 100'000) run_error("profile: steps is {}, must be 1 to 100000", options.steps);
+  if (options.steps < 1 || options.steps > 100'000)
+    run_error("profile: steps is {}, must be 1 to 100000", options.steps);
   const PlannedProgram& planned = program.planned();
   Profile profile{.name = planned.graph.name(), .threads = planned.logical_threads, .kernels = {}, .spans = {},
                   .live_bytes = live_bytes_of(planned.plan)};
   const Labels labels(planned.graph);
-  for (std::size_t k = 0; k < planned.plan.kernels.size(); ++k) profile.kernels.push_back(described(planned, k, labels));
+  for (std::size_t k = 0; k < planned.plan.kernels.size(); ++k)
+    profile.kernels.push_back(described(planned, k, labels));
   for (int step = 0; step < options.warm; ++step) program.run();
   std::vector<double> steps;
   Recorder recorder(profile);
@@ -140,12 +155,15 @@ std::string Profile::text(std::size_t top, const MachineLimits& limits) const {
   for (std::size_t i = 0; i < std::min(top, order.size()); ++i) {
     const KernelTime& row = kernels[order[i]];
     const double time = std::max(row.seconds, 1e-12);
-    text += fmt::format("{:>7} {:>10.4f} {:>6.1f} {:>9.2f} {:>8.2f} {:>10}  {} -> {}{}\n", row.kernel, 1e3 * row.seconds,
-                        100 * row.seconds / std::max(sum, 1e-12), row.flops / time * 1e-9,
+    text += fmt::format("{:>7} {:>10.4f} {:>6.1f} {:>9.2f} {:>8.2f} {:>10}  {} -> {}{}\n", row.kernel,
+                        1e3 * row.seconds, 100 * row.seconds / std::max(sum, 1e-12), row.flops / time * 1e-9,
                         static_cast<double>(row.bytes) / time * 1e-9,
                         limits.flops > 0 ? fmt::format("{:.0f}", 100 * row.of_roofline(limits)) : "",
-                        row.implementation, row.results, row.line.empty() ? "" : " at " + row.line);
+                        row.implementation, first_of(row.results), row.line.empty() ? "" : " at " + row.line);
   }
+  const bool cached = std::any_of(kernels.begin(), kernels.end(),
+                                  [&](const KernelTime& row) { return row.of_roofline(limits) > 1; });
+  if (cached) text += "% of limit above 100: what the kernel read was still in a cache, which is faster than memory\n";
   if (top < kernels.size()) text += fmt::format("({} faster kernels are left out)\n", kernels.size() - top);
   return text;
 }

@@ -25,18 +25,24 @@ constexpr std::array reasons = {
            "the old value of the variable is still read, or the step could fail, after the next one is computed: it is "
            "copied in at the end"},
     Reason{Unfused::heavy_consumer, "heavy-consumer",
-           "the reader is a matrix product, convolution, pooling or norm: it needs whole tensors, many times"},
-    Reason{Unfused::reduction_consumer, "reduction-consumer", "the reader sums or compares over axes, in a kernel of its own"},
-    Reason{Unfused::movement_consumer, "movement-consumer", "the reader puts elements in other places, in a kernel of its own"},
+           "the reader is a matrix product, convolution, pooling, norm, softmax or loss: it needs whole rows or "
+           "tensors at once"},
+    Reason{Unfused::reduction_consumer, "reduction-consumer",
+           "the reader sums or compares over axes, in a kernel of its own"},
+    Reason{Unfused::movement_consumer, "movement-consumer",
+           "the reader puts elements in other places, in a kernel of its own"},
     Reason{Unfused::opaque_consumer, "opaque-consumer", "the reader has a kernel of its own that takes nothing in"},
     Reason{Unfused::own_kernel, "own-kernel", "one of the two is pointwise, but is computed by a kernel of its own"},
     Reason{Unfused::reduction_producer, "reduction-producer", "a sum is known only when all of it is summed"},
     Reason{Unfused::movement_producer, "movement-producer", "the producer puts elements in other places"},
-    Reason{Unfused::opaque_producer, "opaque-producer", "the producer has a kernel of its own that nothing is appended to"},
-    Reason{Unfused::many_results, "many-results", "the producer's kernel has several results"},
+    Reason{Unfused::opaque_producer, "opaque-producer",
+           "the producer has a kernel of its own that nothing is appended to"},
+    Reason{Unfused::many_results, "many-results",
+           "the producer's kernel has several results, as batch norm in training: nothing is appended to such"},
     Reason{Unfused::other_readers, "other-readers",
            "the heavy producer's result is also read elsewhere, or is an output: it is needed as it is"},
-    Reason{Unfused::no_epilogue, "no-epilogue", "the heavy producer's kernel cannot append this op"},
+    Reason{Unfused::no_epilogue, "no-epilogue",
+           "the heavy producer's kernel cannot append this op (oneDNN's relu hides NaN: it is not used)"},
     Reason{Unfused::shape, "shape", "two pointwise ops over different shapes are two loops"},
     Reason{Unfused::cycle, "cycle", "another path leads from producer to reader through a third kernel"},
     Reason{Unfused::later_operand, "later-operand",
@@ -109,7 +115,9 @@ class Search {
   Unfused reason(ValueId value, NodeId consumer, std::size_t from, std::size_t to) const {
     if (kernels_[to].copies_to_variable) return Unfused::variable_copy;
     if (!fuse_) return Unfused::fusion_off;
-    switch (kind(to)) {
+    // What begins with a pointwise op and ends with a sum reads as that op does, where the producer decides.
+    const Fusion reads = kind(from) == Fusion::pointwise ? kind(to) : graph_.node(consumer).op->fusion;
+    switch (reads) {
       case Fusion::heavy: return Unfused::heavy_consumer;
       case Fusion::reduction: return Unfused::reduction_consumer;
       case Fusion::movement: return Unfused::movement_consumer;
@@ -128,9 +136,8 @@ class Search {
     if (reaches(from, to)) return Unfused::cycle;
     for (const std::size_t other : before_[to])
       if (other != from && level_[other] >= level_[from]) return Unfused::later_operand;
-    return kernels_[from].members.size() + kernels_[to].members.size() > PlanReport::longest_group
-               ? Unfused::group_limit
-               : Unfused::missed;
+    const std::size_t steps = kernel_of_.connected(from, value.node).size() + kernel_of_.connected(to, consumer).size();
+    return steps > PlanReport::longest_group ? Unfused::group_limit : Unfused::missed;
   }
 
   Unfused heavy_reason(ValueId value, std::size_t from) const {
@@ -177,6 +184,26 @@ ValueId KernelOf::origin(ValueId v) const {
   const Graph& graph = planned_.graph;
   while (kernel_[v.node] == none && graph.node(v.node).op->fusion != Fusion::source) v = graph.operands(v.node)[0];
   return v;
+}
+
+std::vector<NodeId> KernelOf::connected(std::size_t kernel, NodeId node) const {
+  const Graph& graph = planned_.graph;
+  const std::vector<NodeId>& members = planned_.plan.kernels[kernel].members;
+  std::map<NodeId, std::set<NodeId>> near;
+  for (const NodeId member : members)
+    for (const ValueId operand : graph.operands(member))
+      if (const NodeId from = origin(operand).node; kernel_[from] == kernel) {
+        near[from].insert(member);
+        near[member].insert(from);
+      }
+  std::set<NodeId> found = {node};
+  for (std::vector<NodeId> waiting = {node}; !waiting.empty();) {
+    const NodeId next = waiting.back();
+    waiting.pop_back();
+    for (const NodeId other : near[next])
+      if (found.insert(other).second) waiting.push_back(other);
+  }
+  return {found.begin(), found.end()};
 }
 
 std::string_view to_string(Unfused reason) { return entry(reason).code; }

@@ -10,14 +10,18 @@ namespace {
 
 Ran thalweg_run(const std::string& arguments) { return run(word_of(setting("THALWEG_TOOL")) + " " + arguments); }
 
+void expect_text(const std::string& name, const std::string& text) {
+  const std::filesystem::path file = source_root() / "tests/project/golden" / name;
+  if (const char* update = std::getenv("THALWEG_UPDATE_GOLDEN"); update != nullptr && *update != '\0')
+    write_text(file, text);
+  EXPECT_EQ(text, read_text(file)) << "golden file " << file;
+}
+
 void expect_golden(const std::string& name, const std::string& arguments, int status = 0) {
   SCOPED_TRACE("thalweg " + arguments);
   const Ran ran = thalweg_run(arguments);
   EXPECT_EQ(ran.status, status) << ran.err;
-  const std::filesystem::path file = source_root() / "tests/project/golden" / name;
-  if (const char* update = std::getenv("THALWEG_UPDATE_GOLDEN"); update != nullptr && *update != '\0')
-    write_text(file, ran.out);
-  EXPECT_EQ(ran.out, read_text(file)) << "golden file " << file;
+  expect_text(name, ran.out);
 }
 
 // What is golden holds no number of the machine: no implementation, no arena, no time.
@@ -37,6 +41,23 @@ TEST(Golden, Dumps) {
   expect_golden("dump-tiny-built.svg", "dump tiny --stage built --format svg");
 }
 
+TEST(Golden, RewritesOfTheZoo) {
+  std::string all;
+  for (const char* model :
+       {"tiny", "lecture", "digits", "lenet", "autoencoder", "mlp", "dbn", "resnet20", "resnet50"}) {
+    const Ran ran = thalweg_run(std::string("passes --portable ") + model);
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    all += std::string(model) + "\n" + ran.out;
+  }
+  expect_text("passes-zoo.txt", all);
+}
+
+// What became of a node that no kernel computes is the same everywhere.
+TEST(Golden, ExplainsWhatRewritesTook) {
+  expect_golden("explain-lenet-folded.txt", "explain lenet %22");
+  expect_golden("explain-lenet-merged.txt", "explain lenet %35");
+}
+
 TEST(Golden, PassesDiffAndReasons) {
   expect_golden("passes-lecture.txt", "passes lecture --portable --full");
   expect_golden("diff-tiny-folded.txt", "diff tiny --to folded", 1);
@@ -48,8 +69,9 @@ TEST(Inspect, EveryCommandRunsOnAModelOnAFileAndOnStandardInput) {
   const Folder folder;
   const std::string file = word_of(folder.path() / "step.txt"), out = word_of(folder.path() / "out");
   ASSERT_EQ(thalweg_run("dump tiny -o " + file).status, 0);
-  for (const char* command : {"dump", "dump --stage planned", "dump --format html", "summary", "memory", "explain --unfused",
-                              "passes", "bisect", "profile --steps 2 --no-limits", "check --steps 1"}) {
+  for (const char* command :
+       {"dump", "dump --stage planned", "dump --format html", "summary", "memory", "explain --unfused", "passes",
+        "bisect", "profile --steps 2 --no-limits", "check --steps 1"}) {
     SCOPED_TRACE(command);
     for (const std::string& source : {std::string("tiny"), file, "- <" + file}) {
       const Ran ran = thalweg_run(std::string(command) + " " + source);
@@ -74,6 +96,51 @@ TEST(Inspect, EveryCommandRunsOnAModelOnAFileAndOnStandardInput) {
   EXPECT_TRUE(read_text(folder.path() / "out").starts_with("{\"displayTimeUnit\""));
 }
 
+TEST(Inspect, OptionsThatAllCommandsTake) {
+  for (const char* command :
+       {"models", "dump tiny", "summary tiny", "memory tiny", "explain tiny %3", "explain --reasons",
+        "explain tiny --unfused", "explain tiny %3 --unfused", "diff tiny tiny", "passes tiny --full", "bisect tiny",
+        "profile tiny --steps 1 --no-limits", "check tiny --steps 1"}) {
+    SCOPED_TRACE(command);
+    const Ran plain = thalweg_run(std::string(command) + " --color never"),
+              json = thalweg_run(std::string(command) + " --json");
+    EXPECT_EQ(plain.status, 0) << plain.err;
+    EXPECT_EQ(plain.out.find('\x1b'), std::string::npos);
+    EXPECT_TRUE(json.out.starts_with("{") || json.out.starts_with("[")) << json.out.substr(0, 80);
+  }
+  EXPECT_NE(thalweg_run("explain tiny --unfused --color always").out.find("\x1b[33mheavy-consumer\x1b[0m"),
+            std::string::npos);
+  EXPECT_EQ(thalweg_run("passes tiny --pass-limit 0").out, "no rewrite changes anything\n");
+  EXPECT_EQ(thalweg_run("memory tiny --top x").err,
+            "thalweg: --top: Value x not in range 1 to 1000000000 (see thalweg memory --help)\n");
+}
+
+// dot is asked for the page's layout: one that is slow, wrong or broken is done without, in silence.
+TEST(Inspect, ThePageDoesWithoutDot) {
+  const Folder folder;
+  const std::string tool = word_of(setting("THALWEG_TOOL"));
+  const auto page_with = [&](const std::string& script) {
+    const std::filesystem::path dot = folder.path() / "dot";
+    write_text(dot, "#!/bin/sh\n" + script + "\n");
+    std::filesystem::permissions(dot, std::filesystem::perms::owner_all);
+    return run("PATH=" + word_of(folder.path()) + ":$PATH " + tool +
+               " dump lenet --batch 2 --stage planned --format html");
+  };
+  const Ran without = thalweg_run("dump lenet --batch 2 --stage planned --format html --no-dot");
+  EXPECT_EQ(without.status, 0);
+  for (const char* script : {"exit 1", "kill -9 $$", "echo graph 1 2 3", "cat /dev/zero",
+                             "echo stop; exec cat >/dev/null", "exec sleep 600"}) {
+    SCOPED_TRACE(script);
+    const Ran ran = page_with(script);
+    EXPECT_EQ(ran.status, 0);
+    EXPECT_EQ(ran.err, "");
+    EXPECT_EQ(ran.out, without.out);
+  }
+  if (run("dot -V").status != 0) GTEST_SKIP() << "no dot here";
+  const Ran with = thalweg_run("dump lenet --batch 2 --stage planned --format html");
+  EXPECT_NE(with.out.find("\"places\":{\"source\":"), std::string::npos);
+}
+
 TEST(Inspect, DotIsValidForGraphviz) {
   if (run("dot -V").status != 0) GTEST_SKIP() << "no dot here";
   for (const char* stage : {"built", "planned"}) {
@@ -87,10 +154,12 @@ TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
   const std::vector<std::pair<std::string, std::string>> rows = {
       {"dmp tiny", "thalweg: there is no command 'dmp' (did you mean dump?) (see thalweg --help)\n"},
       {"sumary tiny", "thalweg: there is no command 'sumary' (did you mean summary, memory?) (see thalweg --help)\n"},
-      {"dump tiny --stage fusd", "thalweg: there is no stage 'fusd' (did you mean fused?); the stages are built, autodiff, "
-                                 "optim, folded, fused, laid-out, scheduled, planned (see thalweg dump --help)\n"},
-      {"dump tiny --format jsn", "thalweg: there is no format 'jsn' (did you mean json?); the formats are text, dot, svg, "
-                                 "json, html (see thalweg dump --help)\n"}};
+      {"dump tiny --stage fusd",
+       "thalweg: there is no stage 'fusd' (did you mean fused?); the stages are built, autodiff, "
+       "optim, folded, fused, laid-out, scheduled, planned (see thalweg dump --help)\n"},
+      {"dump tiny --format jsn",
+       "thalweg: there is no format 'jsn' (did you mean json?); the formats are text, dot, svg, "
+       "json, html (see thalweg dump --help)\n"}};
   for (const auto& [arguments, message] : rows) {
     const Ran ran = thalweg_run(arguments);
     EXPECT_EQ(ran.status, 2);
@@ -136,7 +205,8 @@ TEST(Inspect, GarbageIsOneLineWithItsPlaceAndStatusThree) {
   const std::vector<std::pair<std::string, std::string>> garbage = {
       {"truncated", whole.out.substr(0, whole.out.size() / 2)},
       {"long", "graph g {\n  %x = input : f32[" + std::string(100'000'000, '1') + "]\n}\n"},
-      {"cyclic", "graph g {\n  %x = input : f32[2]\n  %0 = add %x, %1 : f32[2]\n  %1 = tanh %0 : f32[2]\n  output y = %1\n}\n"},
+      {"cyclic",
+       "graph g {\n  %x = input : f32[2]\n  %0 = add %x, %1 : f32[2]\n  %1 = tanh %0 : f32[2]\n  output y = %1\n}\n"},
       {"unknown", "graph g {\n  %x = input : f32[2]\n  %0 = tnah %x : f32[2]\n  output y = %0\n}\n"},
       {"deep", deep},
       {"binary", binary},
