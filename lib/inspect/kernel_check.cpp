@@ -102,8 +102,8 @@ void KernelCheck::compare(std::size_t kernel, std::size_t result, const void* ad
   }
   ++compared_;
   for (std::size_t i = 0; i < bound.size(); ++i) {
-    // Where terms cancel, what is left is rounded as they were: of the size of the result's largest elements. Numbers too
-    // small for the dtype are 0 in a run.
+    // Where terms cancel, what is left is rounded as they were: of the size of the result's largest elements. Numbers
+    // too small for the dtype are 0 in a run.
     const double allowed = bound[i] + 4 * rounding(type.dtype) * largest + 1e-38;
     const bool both_nan = std::isnan(expected[i]) && std::isnan(got[i]);
     if (both_nan || expected[i] == got[i] || std::abs(expected[i] - got[i]) <= allowed) continue;

@@ -24,7 +24,8 @@ Interpreter evaluated(const Graph& graph, const Feeds& feeds) {
 /// Every output and every next value of a variable.
 Results results_of(const Graph& graph, const Interpreter& interpreter) {
   Results meaning;
-  for (const Graph::Output& output : graph.outputs()) meaning.emplace("output " + output.name, interpreter.at(output.value));
+  for (const Graph::Output& output : graph.outputs())
+    meaning.emplace("output " + output.name, interpreter.at(output.value));
   for (const Graph::Update& update : graph.updates())
     meaning.emplace("update @" + graph.node(update.variable.node).name, interpreter.at(update.next));
   return meaning;

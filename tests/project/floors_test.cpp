@@ -69,7 +69,8 @@ std::vector<std::string> breaches(const std::vector<Include>& includes, const st
     if (begins(target, "boost/") && !graph_source && i.file != "graph/storage.h")
       wrong.push_back(i.place() + " outside graph/*.cpp and graph/storage.h");
     if (public_files.contains(i.file))
-      for (const char* foreign : {"nlohmann/", "CLI/", "fmt/", "boost/", "oneapi/", "dnnl", "hwy/", "xbyak/", "zlib.h", "omp.h"})
+      for (const char* foreign :
+           {"nlohmann/", "CLI/", "fmt/", "boost/", "oneapi/", "dnnl", "hwy/", "xbyak/", "zlib.h", "omp.h"})
         if (begins(target, foreign)) wrong.push_back(i.place() + " in a public header");
   }
   return wrong;
@@ -125,7 +126,8 @@ TEST(Floors, EverySourceFileStartsWithItsLicence) {
       const std::string file = fs::relative(entry.path(), source_root()).generic_string();
       if (!begins(text, "// SPDX-License-Identifier: Apache-2.0\n")) report += file + ":1: no licence line\n";
       const bool many_times = file.ends_with("-inl.h");  // included once for each instruction set
-      if (extension == ".h" && !many_times && text.find("#pragma once") == std::string::npos) report += file + ": no #pragma once\n";
+      if (extension == ".h" && !many_times && text.find("#pragma once") == std::string::npos)
+        report += file + ": no #pragma once\n";
     }
   }
   EXPECT_EQ(report, "");

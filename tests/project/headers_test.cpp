@@ -27,7 +27,8 @@ TEST(Headers, AProgramSeesNoForeignLibrary) {
     const std::size_t from = line.find('"'), to = line.find('"', from + 1);
     if (from != std::string::npos && to != std::string::npos) paths.insert(line.substr(from + 1, to - from - 1));
   }
-  EXPECT_TRUE(std::any_of(paths.begin(), paths.end(), [](const std::string& p) { return p.ends_with("graph/graph.h"); }));
+  EXPECT_TRUE(
+      std::any_of(paths.begin(), paths.end(), [](const std::string& p) { return p.ends_with("graph/graph.h"); }));
   for (const std::string& path : paths)
     for (const char* foreign : {"/boost/", "/oneapi/", "dnnl", "/nlohmann/", "/CLI/", "/fmt/", "/hwy/", "zlib.h"})
       EXPECT_EQ(path.find(foreign), std::string::npos) << path;

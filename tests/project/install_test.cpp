@@ -42,8 +42,8 @@ class Install : public ::testing::Test {
   static void SetUpTestSuite() {
     folder_ = new Folder;
     const std::filesystem::path log = folder_->path() / "log";
-    installed_ = run("DESTDIR=" + word_of(folder_->path()) + " " + setting("THALWEG_MESON") + " install --no-rebuild -C " +
-                     word_of(build_root()) + " >" + word_of(log));
+    installed_ = run("DESTDIR=" + word_of(folder_->path()) + " " + setting("THALWEG_MESON") +
+                     " install --no-rebuild -C " + word_of(build_root()) + " >" + word_of(log));
     write_text(folder_->path() / "user.cpp", program);
   }
   static void TearDownTestSuite() { delete folder_; }
@@ -55,8 +55,8 @@ class Install : public ::testing::Test {
   static std::filesystem::path prefix() { return folder_->path() / setting("THALWEG_PREFIX").substr(1); }
   static std::filesystem::path libdir() { return prefix() / setting("THALWEG_LIBDIR"); }
   static std::string pkg_config(const std::string& what) {
-    return "PKG_CONFIG_SYSROOT_DIR=" + word_of(folder_->path()) + " PKG_CONFIG_PATH=" + word_of(libdir() / "pkgconfig") +
-           " pkg-config " + what + " thalweg";
+    return "PKG_CONFIG_SYSROOT_DIR=" + word_of(folder_->path()) +
+           " PKG_CONFIG_PATH=" + word_of(libdir() / "pkgconfig") + " pkg-config " + what + " thalweg";
   }
   static void expect_program(const std::string& build) {
     const std::filesystem::path binary = folder_->path() / "user";
@@ -74,7 +74,9 @@ class Install : public ::testing::Test {
     return "cmake -B " + build + " -DCMAKE_PREFIX_PATH=" + word_of(installed) + " -DCMAKE_CXX_FLAGS='" +
            setting("THALWEG_SANITIZE") + "' . && cmake --build " + build + " && cp " + build + "/user user";
   }
-  static std::string compiler() { return setting("THALWEG_CXX") + " " + setting("THALWEG_SANITIZE") + " -std=c++20 user.cpp "; }
+  static std::string compiler() {
+    return setting("THALWEG_CXX") + " " + setting("THALWEG_SANITIZE") + " -std=c++20 user.cpp ";
+  }
 
   static inline Folder* folder_ = nullptr;
   static inline Ran installed_;
@@ -98,8 +100,8 @@ TEST_F(Install, PkgConfigWithTheSharedLibrary) {
 
 TEST_F(Install, PkgConfigWithTheStaticLibrary) {
   if (run("pkg-config --version").status != 0) GTEST_SKIP() << "no pkg-config here";
-  expect_program(compiler() + "-o user $(" + pkg_config("--cflags") + ") " + word_of(libdir() / "libthalweg.a") + " $(" +
-                 pkg_config("--libs --static") + " | sed 's/-lthalweg//')");
+  expect_program(compiler() + "-o user $(" + pkg_config("--cflags") + ") " + word_of(libdir() / "libthalweg.a") +
+                 " $(" + pkg_config("--libs --static") + " | sed 's/-lthalweg//')");
 }
 
 TEST_F(Install, CMakePackageWithTheSharedLibrary) {

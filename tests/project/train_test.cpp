@@ -60,9 +60,10 @@ TEST(Train, BadInputIsOneClearLineAndStatusThree) {
   write_text(folder.path() / "words.csv", "a,b\n1,x\nbad,y\n");
   write_text(folder.path() / "one.csv", "a,b\n1,x\n2,x\n3,x\n4,x\n5,x\n6,x\n");
   write_text(folder.path() / "file", "");
-  for (const char* arguments : {"mnist --data nowhere", "csv --data nowhere.csv --label x", "csv --data words.csv --label b",
-                                "csv --data flowers.csv --label colour", "csv --data one.csv --label b",
-                                "digits --epochs 1 --out file", "digits --epochs 1 --out /proc/none"}) {
+  for (const char* arguments :
+       {"mnist --data nowhere", "csv --data nowhere.csv --label x", "csv --data words.csv --label b",
+        "csv --data flowers.csv --label colour", "csv --data one.csv --label b", "digits --epochs 1 --out file",
+        "digits --epochs 1 --out /proc/none"}) {
     const Ran ran = train(folder.path(), arguments);
     EXPECT_EQ(ran.status, 3) << arguments << "\n" << ran.err;
     EXPECT_TRUE(ran.err.starts_with("thalweg: ")) << ran.err;
