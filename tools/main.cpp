@@ -6,14 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "command.h"
+#include "options.h"
 #include "thalweg/graph/error.h"
 #include "thalweg/graph/opdef.h"
 
@@ -63,7 +66,7 @@ Status run(int argc, char** argv) {
   app.footer(statuses);
   Action action;
   for (const auto add : {add_train, add_models, add_dump, add_summary, add_memory, add_explain, add_diff, add_passes,
-                         add_bisect, add_profile, add_check})
+                         add_bisect, add_profile, add_check, add_landscape})
     add(app, action);
   if (const std::string wrong = unknown_command(app, argc, argv); !wrong.empty()) return complain(wrong_usage, wrong);
   try {
@@ -99,6 +102,27 @@ Status guarded_run(int argc, char** argv) {
 }
 
 }  // namespace
+
+const CLI::Validator finite(
+    [](std::string& text) -> std::string {
+      double value = 0;
+      return CLI::detail::lexical_cast(text, value) && std::isfinite(value) ? "" : text + " is no finite number";
+    },
+    "NUMBER", "finite");
+const CLI::Validator positive(
+    [](std::string& text) -> std::string {
+      double value = 0;
+      const bool right = CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value > 0;
+      return right ? "" : text + " is no finite number above 0";
+    },
+    "NUMBER > 0", "positive");
+
+void made_folder(const std::string& name) {
+  std::error_code error;
+  std::filesystem::create_directories(name, error);
+  if (error || !std::filesystem::is_directory(name))
+    throw Stop(bad_input, fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
+}
 
 bool coloured(Colour asked) {
   if (asked != Colour::automatic) return asked == Colour::always;

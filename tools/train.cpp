@@ -11,6 +11,7 @@
 
 #include "command.h"
 #include "models.h"
+#include "options.h"
 #include "thalweg/thalweg.h"
 
 namespace thalweg::tool {
@@ -156,15 +157,6 @@ void print_confusion(std::span<const std::int32_t> truths, const std::vector<std
   fmt::print("\n\n");
 }
 
-std::filesystem::path made_folder(const std::string& name) {
-  std::error_code error;
-  std::filesystem::create_directories(name, error);
-  if (error || !std::filesystem::is_directory(name))
-    throw Stop(bad_input,
-               fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
-  return name;
-}
-
 void write_results(const std::filesystem::path& out, const Graph& graph, const History& history) {
   save_weights(history.variables, (out / "weights.safetensors").string());
   write_csv(history, (out / "history.csv").string());
@@ -176,7 +168,8 @@ void write_results(const std::filesystem::path& out, const Graph& graph, const H
 Status train(const TrainTest& data, const Settings& settings) {
   if (data.train.classes.size() < 2)
     throw Stop(bad_input, "the labels are all of one class: there is nothing to learn");
-  const std::filesystem::path out = made_folder(settings.out);
+  made_folder(settings.out);
+  const std::filesystem::path out = settings.out;
   print_data(data);
   fmt::print("{}\n", summary(model_graph(settings, data.train)).text());
   const Dim batch = std::min(settings.batch, data.train.size());
@@ -196,14 +189,6 @@ Status train(const TrainTest& data, const Settings& settings) {
   fmt::print("test accuracy {:.2f} %\n", 100 * static_cast<double>(right) / static_cast<double>(data.test.size()));
   return succeeded;
 }
-
-const CLI::Validator positive(
-    [](std::string& text) -> std::string {
-      double value = 0;
-      const bool right = CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value > 0;
-      return right ? "" : text + " is no finite number above 0";
-    },
-    "NUMBER > 0", "positive");
 
 void add_common(CLI::App* command, const std::shared_ptr<Settings>& settings) {
   command->add_option("--epochs", settings->epochs, "times through the training set")
