@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/kernels/product_tiles.h"
 
+#include <utility>
+
 // Two instruction sets that no kernel here gains from.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "thalweg/lib/kernels/product_tiles.cpp"
 #include "hwy/foreach_target.h"
 //
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -33,38 +36,36 @@ HWY_NOINLINE void finish(const ProductTile& t, std::size_t rows) {
     }
 }
 
-template <std::size_t rows>
-HWY_NOINLINE void product_tile(const ProductTile& t) {
+/// Written out row by row: sums that a loop indexes would go by way of the stack.
+template <std::size_t... r>
+HWY_INLINE void tile_of_rows(const ProductTile& t, std::index_sequence<r...>) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
   const std::size_t lanes = hn::Lanes(d);
-  V low[rows], high[rows];
-  const float* a[rows];
-  // Zeros are read too: a choice between them and c would go by way of the stack.
+  // Zeros are read too: a choice between them and c would be a branch.
   static const float zeros[2 * HWY_MAX_BYTES / sizeof(float)] = {};
   const float* const start = t.adds ? t.c : zeros;
   const std::ptrdiff_t start_row = t.adds ? t.c_row : 0;
-  for (std::size_t r = 0; r < rows; ++r) {
-    const auto row = static_cast<std::ptrdiff_t>(r);
-    a[r] = t.a + row * t.a_row;
-    low[r] = hn::LoadU(d, start + row * start_row);
-    high[r] = hn::LoadU(d, start + row * start_row + lanes);
-  }
+  const auto row = [](std::size_t i) { return static_cast<std::ptrdiff_t>(i); };
+  V low[] = {hn::LoadU(d, start + row(r) * start_row)...};
+  V high[] = {hn::LoadU(d, start + row(r) * start_row + lanes)...};
+  const float* const a[] = {t.a + row(r) * t.a_row...};
+  // The lines that the sums will go to are asked for before the sums are made.
+  if (!t.adds) (hwy::Prefetch(t.c + row(r) * t.c_row), ...);
   const float* b = t.b;
   const std::size_t depth = t.depth;
   for (std::size_t k = 0; k < depth; ++k, b += 2 * lanes) {
     const V left = hn::LoadU(d, b), right = hn::LoadU(d, b + lanes);
-    for (std::size_t r = 0; r < rows; ++r) {
-      const V x = hn::Set(d, a[r][k]);
-      low[r] = hn::MulAdd(x, left, low[r]);
-      high[r] = hn::MulAdd(x, right, high[r]);
-    }
+    ((low[r] = hn::MulAdd(hn::Set(d, a[r][k]), left, low[r]),
+      high[r] = hn::MulAdd(hn::Set(d, a[r][k]), right, high[r])),
+     ...);
   }
-  for (std::size_t r = 0; r < rows; ++r) {
-    float* c = t.c + static_cast<std::ptrdiff_t>(r) * t.c_row;
-    hn::StoreU(low[r], d, c);
-    hn::StoreU(high[r], d, c + lanes);
-  }
+  ((hn::StoreU(low[r], d, t.c + row(r) * t.c_row), hn::StoreU(high[r], d, t.c + row(r) * t.c_row + lanes)), ...);
+}
+
+template <std::size_t rows>
+HWY_NOINLINE void product_tile(const ProductTile& t) {
+  tile_of_rows(t, std::make_index_sequence<rows>());
   if (t.bias != nullptr || t.slope != nullptr) finish(t, rows);
 }
 
@@ -72,8 +73,11 @@ void pack_panels(const float* b, std::ptrdiff_t b_row, std::size_t depth, std::s
                  float* to) {
   const hn::ScalableTag<float> d;
   const std::size_t width = 2 * hn::Lanes(d);
+  // Rows are far apart: the processor does not fetch them ahead by itself.
+  constexpr std::size_t ahead = 16;
   for (std::size_t k = 0; k < depth; ++k, b += b_row)
     for (std::size_t p = 0; p < panels; ++p) {
+      if (k + ahead < depth) hwy::Prefetch(b + static_cast<std::ptrdiff_t>(ahead) * b_row + p * width);
       float* row = to + p * panel_size + k * width;
       hn::StoreU(hn::LoadU(d, b + p * width), d, row);
       hn::StoreU(hn::LoadU(d, b + p * width + width / 2), d, row + width / 2);
