@@ -46,6 +46,7 @@ void add_bisect(CLI::App& app, Action& action);
 void add_profile(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_landscape(CLI::App& app, Action& action);
+void add_gallery(CLI::App& app, Action& action);
 
 /// When colours are written.
 enum class Colour { automatic, always, never };

@@ -66,7 +66,8 @@ Status run(int argc, char** argv) {
   app.footer(statuses);
   Action action;
   for (const auto add : {add_train, add_models, add_dump, add_summary, add_memory, add_explain, add_diff, add_passes,
-                         add_bisect, add_profile, add_check, add_landscape})
+                         add_bisect, add_profile, add_check, add_landscape,
+                         add_gallery})
     add(app, action);
   if (const std::string wrong = unknown_command(app, argc, argv); !wrong.empty()) return complain(wrong_usage, wrong);
   try {

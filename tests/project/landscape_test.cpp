@@ -18,7 +18,8 @@ void expect_picture(const std::filesystem::path& file) {
   const std::string text = read_text(file);
   EXPECT_EQ(text.find("nan"), std::string::npos) << file;
   EXPECT_NE(text.find("</svg>"), std::string::npos) << file;
-  for (const char* outside : {"href", "url(", "<script", "@import"}) EXPECT_EQ(text.find(outside), std::string::npos) << file;
+  for (const char* outside : {"href", "url(", "<script", "@import"}) EXPECT_EQ(text.find(outside), std::string::npos)
+      << file;
 }
 
 TEST(Landscape, DrawsEveryFunctionWithEveryOptimizer) {
@@ -37,16 +38,19 @@ TEST(Landscape, DrawsEveryFunctionWithEveryOptimizer) {
 
 TEST(Landscape, TellsNumbersAsJsonAndHeedsItsOptions) {
   const Folder folder;
-  const Ran ran = landscape(folder.path(), "--function bowl --optimizers gd,adam --steps 3 --rate 0.1 --start -1 1 --json -o p");
+  const Ran ran = landscape(folder.path(),
+      "--function bowl --optimizers gd,adam --steps 3 --rate 0.1 --start -1 1 --json -o p");
   ASSERT_EQ(ran.status, 0) << ran.err;
-  for (const char* fact : {"\"optimizer\": \"gd\"", "\"optimizer\": \"adam\"", "\"steps\": 3", "\"file\": \"p/bowl.svg\""})
+  for (const char* fact : {"\"optimizer\": \"gd\"", "\"optimizer\": \"adam\"", "\"steps\": 3",
+      "\"file\": \"p/bowl.svg\""})
     EXPECT_NE(ran.out.find(fact), std::string::npos) << fact << "\n" << ran.out;
   EXPECT_EQ(ran.out.find("momentum"), std::string::npos);
 }
 
 TEST(Landscape, SlicesANetAndMeasuresItsCurvature) {
   const Folder folder;
-  const Ran ran = landscape(folder.path(), "--net digits --epochs 1 --samples 32 --points 5 --top 2 --products 6 --out n");
+  const Ran ran = landscape(folder.path(),
+      "--net digits --epochs 1 --samples 32 --points 5 --top 2 --products 6 --out n");
   ASSERT_EQ(ran.status, 0) << ran.err;
   expect_picture(folder.path() / "n/net-line.svg");
   expect_picture(folder.path() / "n/net-plane.svg");
@@ -54,7 +58,8 @@ TEST(Landscape, SlicesANetAndMeasuresItsCurvature) {
   EXPECT_NE(ran.out.find("largest "), std::string::npos) << ran.out;
   // A net as text, with weights from a file.
   const std::string tool = word_of(setting("THALWEG_TOOL"));
-  ASSERT_EQ(run("cd " + word_of(folder.path()) + " && " + tool + " train digits --model mlp --epochs 1 --out t").status, 0);
+  ASSERT_EQ(run("cd " + word_of(folder.path()) + " && " + tool
+      + " train digits --model mlp --epochs 1 --out t").status, 0);
   const Ran text = landscape(folder.path(), "--net t/step.txt --weights t/weights.safetensors --samples 32 --points 5 "
                                             "--top 1 --products 4 --json --out m");
   ASSERT_EQ(text.status, 0) << text.err;
