@@ -60,7 +60,8 @@ void draw(const Chart& chart, const std::string& path, Findings& found) {
 }
 
 std::string kind_of(const Eigenvalues& ends) {
-  const double high = ends.largest.front(), low = ends.smallest.front(), level = 1e-9 * std::max(std::fabs(high), std::fabs(low));
+  const double high = ends.largest.front(), low = ends.smallest.front();
+  const double level = 1e-9 * std::max(std::fabs(high), std::fabs(low));
   if (low > level) return "minimum";
   if (high < -level) return "maximum";
   return low < -level && high > level ? "saddle" : "flat";
@@ -98,7 +99,8 @@ void show_function(const TestFunction& function, const LandscapeRequest& request
   const int steps = request.steps > 0 ? request.steps : function.steps;
   std::array<double, 2> start = function.start;
   if (!request.start.empty()) start = {request.start[0], request.start[1]};
-  found.text += fmt::format("{}: f = {}, {} steps from ({:g}, {:g})\n", function.name, function.about, steps, start[0], start[1]);
+  found.text += fmt::format("{}: f = {}, {} steps from ({:g}, {:g})\n", function.name, function.about, steps, start[0],
+      start[1]);
   std::vector<DescentPath> paths;
   Json walks = Json::array();
   for (const NamedOptimizer& optimizer : chosen_optimizers(request, function)) {
@@ -127,7 +129,7 @@ Dataset loaded(const LandscapeRequest& request) {
   return standardization(table)(table);
 }
 
-/// The data with samples of the shape that an input of the net asks for; which input, if there is one of as many numbers.
+/// The data with samples of the shape that the net's first input of as many numbers asks for.
 Dataset shaped_for(const Graph& graph, const Dataset& data) {
   const Dim numbers = data.inputs.type().elements() / data.size();
   std::vector<std::string> inputs;
@@ -141,7 +143,8 @@ Dataset shaped_for(const Graph& graph, const Dataset& data) {
     shaped.inputs = Tensor(TensorType{type.dtype, Shape(sizes)}, data.inputs.numbers());
     return shaped;
   }
-  throw Stop(bad_input, fmt::format("the net has no input for samples of {} numbers{}: give other ones by --data (it has {})",
+  throw Stop(bad_input,
+      fmt::format("the net has no input for samples of {} numbers{}: give other ones by --data (it has {})",
                                     numbers, data.name.empty() ? "" : " (" + data.name + ")", fmt::join(inputs, ", ")));
 }
 
@@ -167,7 +170,8 @@ void draw_slices(const Graph& graph, const Variables& variables, const Dataset& 
   const Direction right = filter_normalized(graph, variables, request.seed);
   const Direction up = filter_normalized(graph, variables, request.seed + 1);
   const SliceOptions line{.radius = request.radius, .points = 2 * request.points - 1, .run = run};
-  const Field along = loss_line(graph, variables, data, right, line), across = loss_line(graph, variables, data, up, line);
+  const Field along = loss_line(graph, variables, data, right, line);
+  const Field across = loss_line(graph, variables, data, up, line);
   const Field plane = loss_plane(graph, variables, data, right, up,
                                  {.radius = request.radius, .points = request.points, .run = run});
   Chart curves{.title = fmt::format("{}: loss along random directions", graph.name()),
@@ -192,8 +196,8 @@ std::string listed(const std::vector<double>& numbers) {
   return text;
 }
 
-void show_curvature(const Graph& graph, const Variables& variables, const Dataset& data, const LandscapeRequest& request,
-                    const RunOptions& run, Findings& found, Json& json) {
+void show_curvature(const Graph& graph, const Variables& variables, const Dataset& data,
+                    const LandscapeRequest& request, const RunOptions& run, Findings& found, Json& json) {
   Hessian hessian(graph, variables, data, run);
   const Eigenvalues ends = hessian_eigenvalues(
       hessian, {.top = request.top, .bottom = request.top, .most_products = request.products, .tolerance = 1e-4,
@@ -237,7 +241,8 @@ Status landscape(const LandscapeRequest& asked) {
     request.net = "digits";
   }
   if (request.net.empty())
-    for (const auto& [given, name] : {std::pair{!request.weights.empty(), "--weights"}, {!request.data.empty(), "--data"}})
+    for (const auto& [given, name] :
+         {std::pair{!request.weights.empty(), "--weights"}, {!request.data.empty(), "--data"}})
       if (given) throw Stop(wrong_usage, fmt::format("{} needs --net (see thalweg landscape --help)", name));
   made_folder(request.out);
   Findings found;
@@ -258,18 +263,23 @@ void add_landscape(CLI::App& app, Action& action) {
   const auto request = std::make_shared<LandscapeRequest>();
   CLI::App* command = app.add_subcommand(
       "landscape", "Draw how optimizers descend, and a net's loss around its weights; without options both");
-  command->add_option("--function", request->functions, "bowl, saddle, rosenbrock, beale, himmelblau or all; may be repeated")
+  command->add_option("--function", request->functions,
+      "bowl, saddle, rosenbrock, beale, himmelblau or all; may be repeated")
       ->check(CLI::IsMember(known_functions()).description(""));
-  command->add_option("--optimizers", request->optimizers, "of gd, momentum, nag, adagrad, rmsprop and adam; all by default")
+  command->add_option("--optimizers", request->optimizers,
+      "of gd, momentum, nag, adagrad, rmsprop and adam; all by default")
       ->delimiter(',')
       ->check(CLI::IsMember({"gd", "momentum", "nag", "adagrad", "rmsprop", "adam"}).description(""));
   command->add_option("--steps", request->steps, "of each optimizer; by default what suits the function")
       ->check(CLI::Range(1, 1'000'000));
-  command->add_option("--rate", request->rate, "of every optimizer; by default what suits it and the function")->check(positive);
+  command->add_option("--rate", request->rate,
+      "of every optimizer; by default what suits it and the function")->check(positive);
   command->add_option("--start", request->start, "X Y, where they start")->expected(2)->check(finite);
-  command->add_option("--net", request->net, "a net that `thalweg models` lists, a graph as text, or - for standard input");
+  command->add_option("--net", request->net,
+      "a net that `thalweg models` lists, a graph as text, or - for standard input");
   command->add_option("--weights", request->weights, "the net's variables (safetensors) in the place of training it");
-  command->add_option("--data", request->data, "a folder in MNIST's form or a CSV file; by default the built-in digits");
+  command->add_option("--data", request->data,
+      "a folder in MNIST's form or a CSV file; by default the built-in digits");
   command->add_option("--label", request->label, "of a CSV file: the labels' column");
   command->add_option("--epochs", request->epochs, "that the net is trained for; 0: as it is initialized")
       ->check(CLI::Range(0, 1'000'000))->capture_default_str();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Landscapes: paths of optimizers, slices of a loss, and the ends of the Hessian's spectrum, each against what is known.
+// Landscapes: paths of optimizers, slices of a loss, the ends of the Hessian's spectrum, each against what is known.
 #include "thalweg/lib/inspect/landscape.h"
 
 #include <gtest/gtest.h>
@@ -205,11 +205,13 @@ TEST(Curvature, Errors) {
   g.output("loss", square(w));
   EXPECT_EQ(thrown([&] { Hessian(g, none, {}); }), "the output 'loss' of graph 'empty' is f64[2], no float scalar");
   const Graph net = tiny_net(7);
-  EXPECT_EQ(thrown([&] { Hessian(net, initial(net), {}); }), "graph 'tiny' has inputs, and there are no samples for them");
+  EXPECT_EQ(thrown([&] { Hessian(net, initial(net), {}); }),
+      "graph 'tiny' has inputs, and there are no samples for them");
   EXPECT_EQ(thrown([&] { Hessian(net, {}, points_in_the_plane()); }), "the variables given lack dense/kernel");
   const Graph q = quadratic({1, 2});
   Hessian hessian(q, initial(q), {});
-  EXPECT_EQ(thrown([&] { hessian.times(std::vector<double>(3)); }), "Hessian: a vector of 3 numbers, for variables of 2");
+  EXPECT_EQ(thrown([&] { hessian.times(std::vector<double>(3)); }),
+      "Hessian: a vector of 3 numbers, for variables of 2");
   EXPECT_EQ(thrown([&] { hessian_eigenvalues(hessian, {.top = 0}); }),
             "hessian_eigenvalues: top is 0 and bottom 0, one must be above 0 and none below");
 }
@@ -284,7 +286,8 @@ TEST(Landscape, SlicesPassThroughTheNetAndMoveFilterByFilter) {
   const Graph net = tiny_net(7);
   const History history = fit(net, data, {.epochs = 20, .verbose = verbose_silent});
   const Variables before = history.variables.clone();
-  const Direction right = filter_normalized(net, history.variables, 1), up = filter_normalized(net, history.variables, 2);
+  const Direction right = filter_normalized(net, history.variables, 1), up = filter_normalized(net, history.variables,
+      2);
   ASSERT_EQ(right.size(), 4U);
   const std::vector<double> d = right.at("dense/kernel").numbers(), w = before.at("dense/kernel").numbers();
   for (std::size_t unit = 0; unit < 4; ++unit)
@@ -322,12 +325,14 @@ TEST(Landscape, Errors) {
             "a slice of a loss: radius is 0, must be finite and above 0");
   EXPECT_EQ(thrown([&] { loss_line(net, variables, data, right, {.points = 1}); }),
             "a slice of a loss: points is 1, must be from 2 to 10000");
-  EXPECT_EQ(thrown([&] { loss_line(net, variables, data, {}, {}); }), "a slice of a loss: the direction lacks dense/kernel");
+  EXPECT_EQ(thrown([&] { loss_line(net, variables, data, {}, {}); }),
+      "a slice of a loss: the direction lacks dense/kernel");
 }
 
 TEST(Chart, LeavesOutWhatItCannotShowAndEscapesNames) {
   const Chart chart{.title = "a < b & c", .log_y = true,
-                    .curves = {{.name = "\"one\"", .x = {}, .y = {1, NAN, 0, 10, 100}}, {.name = "two", .x = {}, .y = {}}}};
+                    .curves = {{.name = "\"one\"", .x = {}, .y = {1, NAN, 0, 10, 100}}, {.name = "two", .x = {},
+                        .y = {}}}};
   const std::string svg = chart.svg();
   EXPECT_NE(svg.find("a &lt; b &amp; c"), std::string::npos);
   EXPECT_NE(svg.find("&quot;one&quot;"), std::string::npos);
