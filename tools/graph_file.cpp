@@ -8,7 +8,6 @@
 #include "command.h"
 #include "thalweg/graph/error.h"
 #include "thalweg/graph/opdef.h"
-#include "thalweg/graph/parse.h"
 #include "thalweg/lib/io/graph_text.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/train/with_batch.h"
@@ -52,7 +51,7 @@ Graph graph_from(const std::string& source, Dim batch) {
       throw RunError(problem.what() + close_models(source));
     }
   }
-  Graph graph = source == "-" ? parse(standard_input(), "standard input") : read_text(source);
+  Graph graph = source == "-" ? graph_of(standard_input(), "standard input") : read_text(source);
   return batch > 0 ? with_batch(graph, batch) : graph;
 }
 

@@ -12,7 +12,7 @@ void write_text(const Graph& graph, const std::string& path) { write_file(path, 
 
 Graph read_text(const std::string& path) {
   const std::vector<std::byte> bytes = read_file(path, longest_text);
-  return parse(text_of(bytes), path);
+  return graph_of(text_of(bytes), path);
 }
 
 }  // namespace thalweg

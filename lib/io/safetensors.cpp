@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/io/checkpoint_file.h"
 #include "thalweg/lib/io/safetensors_format.h"
+#include "thalweg/lib/io/strict_json.h"
 
 namespace thalweg {
 namespace {
@@ -19,6 +18,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t largest_header = 100'000'000;  // the format's own limit
+constexpr int deepest_header = 3;
 constexpr std::string_view metadata_key = "__metadata__";
 
 struct DtypeName {
@@ -79,50 +79,12 @@ std::string header_of(const Safetensors& content, const std::vector<const std::p
 
 // ---- reading
 
-/// Refuses keys that come twice and nesting that the format does not have, while the JSON is being parsed.
-class Watch {
- public:
-  explicit Watch(const std::string& path) : path_(path) {}
-
-  bool operator()(int depth, json::parse_event_t event, const json& parsed) {
-    if (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start) {
-      if (depth > 3) run_error("{}: the header is nested deeper than the format is", path_);
-      if (event == json::parse_event_t::object_start) keys_.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys_.pop_back();
-    } else if (event == json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second) run_error("{}: the header holds `{}` twice", path_, shown(key));
-    }
-    return true;
-  }
-
- private:
-  const std::string& path_;
-  std::vector<std::set<std::string>> keys_;
-};
-
-json parsed_header(std::string_view text, const std::string& path) {
-  Watch watch(path);
-  try {
-    return json::parse(text.begin(), text.end(), [&](int depth, json::parse_event_t event, json& parsed) {
-      return watch(depth, event, parsed);
-    });
-  } catch (const json::exception& error) {
-    // "[json.exception.parse_error.101] parse error at line 1, column 5: …"
-    const std::string_view what = error.what();
-    const std::size_t close = what.find("] ");
-    run_error("{}: the header is not JSON: {}", path,
-              shown(close == what.npos ? what : what.substr(close + 2)));
-  }
-}
-
 class Parser {
  public:
   Parser(std::span<const std::byte> bytes, const std::string& path) : path_(path), in_(bytes, path) {}
 
   Safetensors run() {
-    const json header = parsed_header(header_text(), path_);
+    const json header = strict_json(header_text(), deepest_header, path_, "the header");
     if (!header.is_object()) run_error("{}: the header is not a JSON object", path_);
     Safetensors content;
     std::vector<Entry> entries;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -24,8 +25,11 @@ std::span<const std::byte> bytes_of(const std::string& text) { return std::as_by
 
 std::vector<std::string> corpus_of(const Parser& parser) {
   std::vector<std::string> files = parser.seeds();
-  const std::filesystem::path folder =
-      std::filesystem::path(std::getenv("THALWEG_SOURCE")) / "tests/fuzz/corpus" / parser.name;
+  if (parser.refused != nullptr)
+    for (std::string& file : parser.refused()) files.push_back(std::move(file));
+  const char* source = std::getenv("THALWEG_SOURCE");
+  if (source == nullptr) return files;
+  const std::filesystem::path folder = std::filesystem::path(source) / "tests/fuzz/corpus" / parser.name;
   if (!std::filesystem::exists(folder)) return files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::ifstream in(entry.path(), std::ios::binary);
@@ -67,29 +71,45 @@ std::string damaged(std::string bytes, const std::vector<std::string>& others, s
   return bytes;
 }
 
-TEST(Fuzz, GoodFilesAreRead) {
-  for (const Parser& parser : parsers())
-    for (const std::string& file : parser.seeds()) EXPECT_NO_THROW(feed(parser, bytes_of(file))) << parser.name;
+class Fuzz : public ::testing::TestWithParam<Parser> {};
+
+TEST_P(Fuzz, GoodFilesAreRead) {
+  for (const std::string& file : GetParam().seeds()) {
+    testing::InMemory memory(bytes_of(file));
+    EXPECT_NO_THROW(GetParam().read("file")) << ::testing::PrintToString(file);
+  }
 }
 
-TEST(Fuzz, NoDamageIsMoreThanAnError) {
-  const std::uint64_t runs = testing::count_of("THALWEG_SOAK_FUZZ", 10'000);
+TEST_P(Fuzz, NoDamageIsMoreThanAnError) {
+  const Parser& parser = GetParam();
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::seconds(testing::count_of("THALWEG_SOAK_FUZZ_SECONDS", 10));
   std::mt19937_64 random(testing::count_of("THALWEG_SOAK_SEED", 11));
-  for (const Parser& parser : parsers()) {
-    const std::vector<std::string> files = corpus_of(parser);
-    for (const std::string& file : files)
-      for (std::size_t n = 0; n <= std::min<std::size_t>(file.size(), 2000); ++n) feed(parser, bytes_of(file.substr(0, n)));
-    for (std::uint64_t i = 0; i < runs; ++i) {
-      const std::string file = damaged(files[random() % files.size()], files, random);
-      try {
-        feed(parser, bytes_of(file));
-      } catch (const std::exception& error) {
-        ADD_FAILURE() << parser.name << ", run " << i << ": " << error.what() << "\n"
-                      << ::testing::PrintToString(file);
-      }
+  const std::vector<std::string> files = corpus_of(parser);
+  std::uint64_t runs = 0;
+  const auto try_one = [&](const std::string& file) {
+    ++runs;
+    try {
+      feed(parser, bytes_of(file));
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << parser.name << ", run " << runs << ": " << error.what() << "\n" << ::testing::PrintToString(file);
     }
-    testing::report("damaged files read by " + std::string(parser.name), runs);
-  }
+  };
+  for (const std::string& file : files)
+    for (std::size_t n = 0; n <= std::min<std::size_t>(file.size(), 2000); ++n) try_one(file.substr(0, n));
+  while (std::chrono::steady_clock::now() < end)
+    for (int i = 0; i < 64; ++i) try_one(damaged(files[random() % files.size()], files, random));
+  testing::report("files of the corpus of " + std::string(parser.name), files.size());
+  testing::report("damaged files read by " + std::string(parser.name), runs);
+}
+
+INSTANTIATE_TEST_SUITE_P(Readers, Fuzz, ::testing::ValuesIn(parsers().begin(), parsers().end()),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+TEST(Parsers, EachHasATestOfItsOwn) {
+  std::ifstream in(std::string(std::getenv("THALWEG_SOURCE")) + "/tests/fuzz/meson.build");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  for (const Parser& parser : parsers()) EXPECT_NE(text.find("'" + std::string(parser.name) + "'"), text.npos) << parser.name;
 }
 
 }  // namespace
@@ -101,7 +121,7 @@ int main(int count, char** words) {
       const std::filesystem::path folder = std::filesystem::path(words[2]) / parser.name;
       std::filesystem::create_directories(folder);
       int number = 0;
-      for (const std::string& file : parser.seeds())
+      for (const std::string& file : thalweg::corpus_of(parser))
         std::ofstream(folder / std::to_string(number++), std::ios::binary) << file;
     }
     return 0;

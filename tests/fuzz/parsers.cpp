@@ -30,19 +30,23 @@
 namespace thalweg::testing {
 namespace {
 
-/// One file in memory, under any name; what is written lands nowhere, and is remembered.
+constexpr std::string_view labels_suffix = ".labels";
+constexpr std::string_view two_labels("\0\0\x08\x01\0\0\0\x02\x03\x04", 10);
+
+/// One file in memory, under any name but that of labels; what is written lands nowhere, and is remembered.
 class OneFile final : public FileSystem {
  public:
   explicit OneFile(std::span<const std::byte> bytes = {}) : bytes_(bytes) {}
   std::string written;
 
-  int open(const std::string&, int, unsigned) override {
+  int open(const std::string& path, int, unsigned) override {
     at_ = 0;
+    open_ = content(path);
     return 3;
   }
   ssize_t read(int, void* to, std::size_t bytes) override {
-    const std::size_t n = std::min(bytes, bytes_.size() - at_);
-    if (n > 0) std::memcpy(to, bytes_.data() + at_, n);
+    const std::size_t n = std::min(bytes, open_.size() - at_);
+    if (n > 0) std::memcpy(to, open_.data() + at_, n);
     at_ += n;
     return static_cast<ssize_t>(n);
   }
@@ -54,13 +58,20 @@ class OneFile final : public FileSystem {
   int close(int) override { return 0; }
   int rename(const std::string&, const std::string&) override { return 0; }
   int remove(const std::string&) override { return 0; }
-  int status(const std::string&, FileStatus& status) override { return this->status(3, status); }
+  int status(const std::string& path, FileStatus& status) override {
+    status = {FileStatus::Kind::regular, content(path).size(), 0600};
+    return 0;
+  }
   int status(int, FileStatus& status) override {
-    status = {FileStatus::Kind::regular, bytes_.size(), 0600};
+    status = {FileStatus::Kind::regular, open_.size(), 0600};
     return 0;
   }
 
  private:
+  std::span<const std::byte> content(const std::string& path) const {
+    return path.ends_with(labels_suffix) ? std::as_bytes(std::span(two_labels)) : bytes_;
+  }
+  std::span<const std::byte> open_;
   std::span<const std::byte> bytes_;
   std::size_t at_ = 0;
 };
@@ -146,13 +157,36 @@ std::string png() {
          chunk("IDAT", packed) + chunk("IEND", "");
 }
 
+/// The text's second seed as JSON, with one of each kind of attribute.
+std::string graph_json() {
+  const auto tensor = [](int id, const std::string& shape) {
+    return "{\"id\": " + std::to_string(id) + ", \"dtype\": \"f32\", \"shape\": " + shape + "}";
+  };
+  const auto node = [](const std::string& name, const std::string& op, const std::string& attrs,
+                       const std::string& inputs, const std::string& outputs, const std::string& rest) {
+    return "{\"name\": \"" + name + "\", \"op\": \"" + op + "\", \"attrs\": {" + attrs + "}, \"inputs\": [" + inputs +
+           "], \"outputs\": [" + outputs + "], " + rest + "}";
+  };
+  const std::string plain = R"("scope": "", "origin": "forward", "line": "")";
+  return R"({"version": "2.6.3", "name": "net", "graph": [)" +
+         node("%x", "input", "", "", tensor(0, "[2, 3]"), plain) + "," +
+         node("@w", "variable", R"("init": {"type": "string", "value": "he_normal"}, "trainable": {"type": "bool", "value": 1})",
+              "", tensor(1, "[3, 4]"), R"("scope": "dense", "origin": "forward", "line": "a.cpp:3")") + "," +
+         node("%2", "matmul", R"("ta": {"type": "bool", "value": 0})", tensor(0, "[2, 3]") + "," + tensor(1, "[3, 4]"),
+              tensor(2, "[2, 4]"), plain) + "," +
+         node("%3", "sum", R"("axes": {"type": "s64[]", "value": [0, 1]})", tensor(2, "[2, 4]"), tensor(3, "[]"), plain) +
+         "," + node("%4", "constant", R"("values": {"type": "f32[]", "value": [0.5, "inf", -1e30]})", "", tensor(4, "[3]"),
+                    R"("scope": "", "origin": "schedule", "line": "")") +
+         R"(], "outputs": [{"name": "y", "value": 3}], "updates": [{"variable": "w", "value": 1}]})";
+}
+
 const std::vector<Fact> facts{{"graph", ""}};
 
-const std::array<Parser, 11> all{{
+const std::array<Parser, 14> all{{
     {"idx", [](const std::string& path) { read_idx(path); },
      [] { return std::vector<std::string>{idx(), idx_floats(), gzip(idx())}; }},
-    {"images", [](const std::string& path) { read_idx_images(path, path); },
-     [] { return std::vector<std::string>{idx(), std::string("\0\0\x08\x01\0\0\0\x02\x03\x04", 10)}; }},
+    {"images", [](const std::string& path) { read_idx_images(path, path + std::string(labels_suffix)); },
+     [] { return std::vector<std::string>{idx()}; }},
     {"gzip", [](const std::string& path) { gunzip(read_file(path), path, std::uint64_t{1} << 24); },
      [] { return std::vector<std::string>{gzip("a valley's line"), gzip("") + gzip(std::string(5000, 'x'))}; }},
     {"csv", [](const std::string& path) { csv(path); },
@@ -162,10 +196,16 @@ const std::array<Parser, 11> all{{
      }},
     {"sklearn_csv", [](const std::string& path) { sklearn_csv(path); },
      [] { return std::vector<std::string>{"3,2,red,blue\n1,2,0\n3,4,1\n5,6,0\n"}; }},
+    {"cifar10", [](const std::string& path) { cifar10(path); },
+     [] { return std::vector<std::string>{std::string(3073, '\7'), std::string(6146, '\1')}; }},
+    {"cifar100", [](const std::string& path) { cifar100(path); },
+     [] { return std::vector<std::string>{std::string(3074, '\7')}; }},
     {"picture", [](const std::string& path) { read_image(path); },
      [] { return std::vector<std::string>{"P6 1 2 255\nabcdef", "P5\n# gray\n3 1\n1000\n\1\2\1\2\1\2", png()}; }},
     {"graph", [](const std::string& path) { verify(read_text(path)); },
      [] { return std::vector<std::string>{graph_text(), "graph g {\n  %x = input : f32[2]\n  output y = %x\n}\n"}; }},
+    {"json", [](const std::string& path) { verify(read_text(path)); },
+     [] { return std::vector<std::string>{graph_json()}; }},
     {"safetensors", [](const std::string& path) { read_safetensors(path); },
      [] {
        return std::vector<std::string>{
@@ -180,7 +220,10 @@ const std::array<Parser, 11> all{{
      },
      [] {
        return std::vector<std::string>{
-           written_by([](const std::string& path) { write_checkpoint(to_checkpoint(some_state()), path); }),
+           written_by([](const std::string& path) { write_checkpoint(to_checkpoint(some_state()), path); })};
+     },
+     [] {
+       return std::vector<std::string>{
            written_by([](const std::string& path) { write_safetensors(to_checkpoint(some_state()), path); })};
      }},
     {"npy", [](const std::string& path) { read_npy(path); },
@@ -200,9 +243,16 @@ const std::array<Parser, 11> all{{
 
 std::span<const Parser> parsers() { return all; }
 
+struct InMemory::State {
+  explicit State(std::span<const std::byte> bytes) : file(bytes), scope(file) {}
+  OneFile file;
+  FileSystemScope scope;
+};
+InMemory::InMemory(std::span<const std::byte> bytes) : state_(std::make_unique<State>(bytes)) {}
+InMemory::~InMemory() = default;
+
 void feed(const Parser& parser, std::span<const std::byte> bytes) {
-  OneFile file(bytes);
-  const FileSystemScope scope(file);
+  const InMemory memory(bytes);
   try {
     parser.read("file");
   } catch (const RunError&) {
