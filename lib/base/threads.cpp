@@ -12,6 +12,8 @@
 #include <mutex>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <vector>
 
 #include "thalweg/graph/fail.h"
 
@@ -90,6 +92,33 @@ OneCore::~OneCore() {
 
 bool in_parallel() { return omp_in_parallel() != 0; }
 
+namespace {
+
+/// OpenMP ends the process where the system gives it no thread (RLIMIT_NPROC, a cgroup's pids.max, no room for a
+/// stack): so as many are asked for first, once.
+void check_threads_start(int count) {
+  static std::atomic<int> started{0};
+  if (count <= started.load()) return;
+  std::atomic<bool> over{false};
+  std::vector<std::thread> threads;
+  std::string problem;
+  try {
+    for (int i = 0; i < count; ++i) threads.emplace_back([&] { over.wait(false); });
+  } catch (const std::system_error& error) {
+    problem = error.what();
+  }
+  over = true;
+  over.notify_all();
+  for (std::thread& thread : threads) thread.join();
+  if (!problem.empty())
+    run_error("this program needs {} threads, and the system starts no more than {}: {}; raise the limit of processes "
+              "(RLIMIT_NPROC, pids.max), or compile with logical_threads = {}", count + 1, threads.size() + 1, problem,
+              threads.size() + 1);
+  started = std::max(started.load(), count);
+}
+
+}  // namespace
+
 void check_threading(int logical) {
   if (logical < 1) throw InternalError("a program needs at least 1 thread");
   check_run(logical);
@@ -98,6 +127,7 @@ void check_threading(int logical) {
   if (const int limit = omp_get_thread_limit(); limit < logical)
     run_error("this program needs {} threads, and OMP_THREAD_LIMIT allows {}: raise it, or compile with "
               "logical_threads = {}", logical, limit, limit);
+  check_threads_start(logical - 1);
   std::atomic<int> team{0};
   on_team(logical, [&](int thread, int size) {
     if (thread == 0) team = size;

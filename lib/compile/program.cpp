@@ -283,7 +283,7 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
             "smaller batch needs less", graph.name(), plain.bytes, smallest, options.memory_budget);
 }
 
-[[noreturn]] void memory_error(const Graph& graph, const std::string& bytes, const MemoryLimit& limit) {
+[[noreturn]] void memory_error(const Graph& graph, const std::string& needs, const MemoryLimit& limit) {
   std::vector<std::pair<std::size_t, ValueId>> largest;
   for (NodeId id = 0; id < graph.size(); ++id)
     for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r)
@@ -292,8 +292,8 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
   largest.resize(std::min<std::size_t>(largest.size(), 10));
   std::string text;
   for (const auto& [size, id] : largest) text += fmt::format("\n    {:>15}  {}", size, describe(graph.value(id)));
-  run_error("graph '{}' needs {} bytes and {} are available ({}); a smaller batch needs less. Its largest tensors:{}",
-            graph.name(), bytes, limit.left, limit.name, text);
+  run_error("graph '{}' needs {} and {} are available ({}); a smaller batch needs less. Its largest tensors:{}",
+            graph.name(), needs, limit.left, limit.name, text);
 }
 
 /// Before threads are started and oneDNN is called: both end the process where memory ends. What the plan needs is
@@ -301,23 +301,26 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
 void check_memory_before(const Graph& graph, int threads) {
   const std::size_t bytes = stored_bytes(graph);
   if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
-    memory_error(graph, fmt::format("at least {}", bytes), limit);
+    memory_error(graph, fmt::format("at least {} bytes", bytes), limit);
   const MemoryLimit limit = address_space_limit();
   // Code that oneDNN generates, its tables, and the heaps of threads.
   constexpr std::size_t kernels = std::size_t{96} << 20;
   const std::size_t stacks = static_cast<std::size_t>(threads - 1) * thread_stack_bytes();
   if (bytes + kernels + stacks > limit.left)
-    run_error("graph '{}' needs {} bytes, with {} for kernels and {} for the stacks of {} threads, and {} are "
-              "available ({})", graph.name(), bytes + kernels + stacks, kernels, stacks, threads, limit.left, limit.name);
+    memory_error(graph, fmt::format("{} bytes, with {} for kernels and {} for the stacks of {} threads,",
+                                    bytes + kernels + stacks, kernels, stacks, threads), limit);
 }
 
 /// What is known before any of it is taken.
 void check_memory(const Placement& placement, const Graph& graph) {
   const std::size_t bytes = planned_bytes(placement, graph);
-  if (const MemoryLimit limit = memory_limit(); bytes > limit.left) memory_error(graph, std::to_string(bytes), limit);
+  if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
+    memory_error(graph, fmt::format("{} bytes", bytes), limit);
 }
 
 Graph rewritten_noting(const Graph& source, const CompileOptions& options, std::vector<std::string>& notices) {
+  // Constants are computed here, and must not depend on the host's rounding.
+  const FloatingPointScope floating_point;
   Graph graph = source.clone();
   verify(graph);
   if (options.precision == Precision::bf16) {

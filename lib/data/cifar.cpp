@@ -5,6 +5,7 @@
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/base/file_system.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
 
 namespace thalweg {
@@ -21,6 +22,7 @@ struct Format {
 
 /// The records of some files: a picture is three planes, red, green and blue.
 Dataset read_records(const std::vector<std::string>& paths, const Format& format) {
+  const FloatingPointScope floating_point;
   const std::size_t record = format.labels + picture;
   std::vector<std::vector<std::byte>> files;
   std::size_t records = 0;

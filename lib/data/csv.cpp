@@ -11,6 +11,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/csv_text.h"
 
 namespace thalweg {
@@ -339,12 +340,14 @@ Tensor reshaped(const Tensor& tensor, const Shape& shape) {
 }
 
 Dataset csv_text(std::string_view text, const std::string& source, const CsvOptions& options) {
+  const FloatingPointScope floating_point;
   if (options.separator == '"' || options.separator == '\n' || options.separator == '\r' || options.separator == '\0')
     throw RunError("a separator of fields is neither a quote, a line's end nor NUL");
   return Table(text, source, options).read();
 }
 
 Dataset sklearn_csv_text(std::string_view text, const std::string& source) {
+  const FloatingPointScope floating_point;
   Scanner scanner(text, source, ',');
   std::vector<Field> first;
   if (!scanner.next(first)) run_error("{}: is empty", source);

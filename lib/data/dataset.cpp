@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "thalweg/graph/fail.h"
+#include "thalweg/lib/base/threads.h"
 
 namespace thalweg {
 namespace {
@@ -113,6 +114,7 @@ TrainTest split(const Dataset& data, double fraction, std::uint64_t seed) {
 }
 
 Dataset Scaling::operator()(const Dataset& data) const {
+  const FloatingPointScope floating_point;
   check(data);
   if (shift.size() != factor.size() || shift.size() != columns_of(data))
     run_error("a scaling of {} columns was given samples of {}", shift.size(), columns_of(data));
@@ -120,6 +122,7 @@ Dataset Scaling::operator()(const Dataset& data) const {
 }
 
 Scaling standardization(const Dataset& data) {
+  const FloatingPointScope floating_point;
   check(data);
   const std::size_t columns = columns_of(data);
   const auto n = static_cast<double>(data.size());
@@ -144,6 +147,7 @@ Scaling standardization(const Dataset& data) {
 }
 
 Scaling unit_range(const Dataset& data) {
+  const FloatingPointScope floating_point;
   check(data);
   const std::size_t columns = columns_of(data);
   Scaling scaling{std::vector<double>(columns), std::vector<double>(columns)};
@@ -166,6 +170,7 @@ TrainTest standardized(const TrainTest& data) {
 }
 
 Dataset scaled(const Dataset& data, double factor) {
+  const FloatingPointScope floating_point;
   return mapped(data, [factor](double x, std::size_t) { return x * factor; });
 }
 

@@ -4,6 +4,7 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
 
 namespace thalweg {
@@ -112,6 +113,7 @@ Dataset read_part(const std::string& folder, const std::string& part) {
 Tensor read_idx(const std::string& path) { return tensor_in(read_maybe_gzip(path), path); }
 
 Dataset read_idx_images(const std::string& images, const std::string& labels, int classes) {
+  const FloatingPointScope floating_point;
   if (classes < 1) run_error("{} classes, and at least 1 is needed", classes);
   const std::vector<std::byte> label_bytes = read_maybe_gzip(labels);
   check_magic(magic_of(label_bytes, labels), magic_labels, labels, "labels");

@@ -11,6 +11,7 @@
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/base/file_system.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
 
 namespace thalweg {
@@ -20,6 +21,8 @@ using Bytes = std::span<const std::byte>;
 
 /// No side of a picture is longer: beyond it, a file is damaged rather than large.
 constexpr std::uint32_t longest_side = 1u << 16;
+/// A PNG file may say in a few bytes that it is large: no picture has more numbers than these, which take 1 GiB.
+constexpr std::uint64_t most_numbers = std::uint64_t{1} << 28;
 /// deflate makes at most 1032 bytes of one.
 constexpr std::uint64_t most_from_one = 1032;
 
@@ -164,6 +167,9 @@ std::uint32_t number_at(const std::byte* row, std::size_t i, std::uint32_t depth
 Tensor read_png(Bytes bytes, const std::string& path) {
   const PngChunks chunks = png_chunks(bytes, path);
   const PngHeader& h = chunks.header;
+  if (std::uint64_t{h.width} * h.height * h.channels() > most_numbers)
+    run_error("{}: a picture of {}x{} pixels is larger than any that is read: {} numbers at most", path, h.width,
+              h.height, most_numbers);
   std::vector<std::byte> rows = inflated(chunks.data, (h.row_bytes() + 1) * h.height, path);
   unfilter(rows, h, path);
   Tensor picture(f32(h.height, h.width, h.channels()));
@@ -254,6 +260,7 @@ bool is_picture(std::string_view name) {
 }  // namespace
 
 Tensor read_image(const std::string& path) {
+  const FloatingPointScope floating_point;
   const std::vector<std::byte> bytes = read_file(path);
   if (is_png(bytes)) return read_png(bytes, path);
   if (is_netpbm(bytes)) return read_netpbm(bytes, path);

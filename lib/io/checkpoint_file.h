@@ -21,7 +21,7 @@ inline constexpr std::string_view tensor_digests_key = "thalweg.crc32.tensors";
 inline constexpr std::string_view file_digest_key = "thalweg.crc32.file";
 /// Metadata key that says that a file is a checkpoint, and of which format.
 inline constexpr std::string_view checkpoint_key = "thalweg.checkpoint";
-inline constexpr std::string_view checkpoint_format = "1";
+inline constexpr std::string_view checkpoint_format = "2";
 /// Tensors of a checkpoint that are no variables have one of these in their names; no variable has.
 inline constexpr char checkpoint_mark = ':';
 

@@ -187,7 +187,9 @@ class Training final : public TrainingRun {
     while ((epoch_ < options_.epochs && !stopping_) || steps_done_ > 0) {
       ++epoch_;
       epoch_begin_ = Clock::now();
-      if (options_.when_diverged == WhenDiverged::restore) copy_variables(history_.variables, restored_);
+      // In the midst of an epoch they come from the checkpoint.
+      if (options_.when_diverged == WhenDiverged::restore && steps_done_ == 0)
+        copy_variables(history_.variables, restored_);
       bool learned = false;
       try {
         learned = learn();
@@ -230,8 +232,10 @@ class Training final : public TrainingRun {
             {"validation", !judging_ ? "none" : judge ? data_digest(*judge) : "part of the data"},
             {"inputs", binding_.input + " " + binding_.label},
             {"shuffle", options_.shuffle ? fmt::format("by seed {}", options_.seed) : "no"},
-            {"passes", fmt::format("fold {:d}, cse {:d}, dce {:d}, fuse {:d}, in_place {:d}", compiling.fold,
-                                   compiling.cse, compiling.dce, compiling.fuse, compiling.in_place), true},
+            {"passes", fmt::format("fold {:d}, cse {:d}, dce {:d}, fuse {:d}, layout {:d}, in_place {:d}, generate {:d}, "
+                                   "tune {:d}", compiling.fold, compiling.cse, compiling.dce, compiling.fuse,
+                                   compiling.layout, compiling.in_place, compiling.generate, compiling.tune), true},
+            {"precision", compiling.precision == Precision::bf16 ? "bf16" : "f32", true},
             {"logical_threads", std::to_string(compiling.logical_threads), true},
             {"version", THALWEG_VERSION, true},
             {"onednn", onednn::version(), true},
@@ -259,6 +263,10 @@ class Training final : public TrainingRun {
     if (checks_) now.validation_threads = checks_->threads();
     for (const NodeId id : graph_.variables())
       now.variables.emplace(graph_.node(id).name, history_.variables.at(graph_.node(id).name));
+    if (steps_done_ > 0)
+      for (const std::string& name : restored_.names()) now.epoch_begin.emplace(name, restored_.at(name));
+    now.skipped = skipped_of_epoch_;
+    now.warnings = history_.warnings;
     for (const AnyCallback& callback : callbacks_) now.callbacks.emplace_back(callback->name(), callback->save());
     return now;
   }
@@ -282,7 +290,14 @@ class Training final : public TrainingRun {
     last_loss_ = saved.last_loss;
     feeds_.rate_scale = saved.rate_scale;
     last_rate_ = saved.last_rate;
-    if (steps_done_ > 0) means_.go_on(saved.sums, saved.samples);
+    history_.warnings = saved.warnings;
+    if (steps_done_ == 0) return;
+    means_.go_on(saved.sums, saved.samples);
+    skipped_of_epoch_ = saved.skipped;
+    if (options_.when_diverged != WhenDiverged::restore) return;
+    // Saved by a training that would have thrown: the checkpoint itself is then the last that is known to be good.
+    copy_variables(history_.variables, restored_);
+    for (const auto& [name, value] : saved.epoch_begin) restored_.set(name, value);
   }
 
   void tell(void (Callback::*hook)(TrainingRun&)) {
@@ -366,6 +381,7 @@ class Training final : public TrainingRun {
       CompileOptions updating = compiling;
       if (chosen) updating.logical_threads = found->update_threads;
       apply_.emplace(compile(parts.apply, updating));
+      apply_graph_.emplace(parts.apply);
       const Dim micro = batch_of(graph_);
       micro_batches_ = (std::min(batch_, learning_) + micro - 1) / micro;
     } else {
@@ -396,9 +412,9 @@ class Training final : public TrainingRun {
     feeds_.epoch = epoch_;
     if (steps_done_ == 0) {
       means_.reset();
+      skipped_of_epoch_ = 0;
       tell(&Callback::on_epoch_begin);
     }
-    Dim skipped = 0;
     for (Dim i = steps_done_; i < steps() && !stopping_; ++i) {
       step_ = i + 1;
       tell(&Callback::on_train_batch_begin);
@@ -408,18 +424,18 @@ class Training final : public TrainingRun {
       if (rate_) last_rate_ = last_program_->scalar(rate_name);
       if (was_skipped()) {
         means_.take_back();
-        ++skipped;
+        ++skipped_of_epoch_;
       } else if (!bears_not_finite_) {
         check_finite(i, samples);
       }
       tell(&Callback::on_train_batch_end);
       steps_done_ = i + 1;
       if (checkpoints_.due((epoch_ - 1) * steps() + steps_done_)) save();
-      if (progress_.due() && skipped < step_)
+      if (progress_.due() && skipped_of_epoch_ < step_)
         progress_.show(epoch_, done, epoch_seconds(), means_.names(), means_.means());
       if (interruption_.came()) return false;
     }
-    tell_of_skipped(skipped);
+    tell_of_skipped(skipped_of_epoch_);
     return true;
   }
 
@@ -477,7 +493,9 @@ class Training final : public TrainingRun {
 
   void warn(std::string text) {
     progress_.say(text);
-    history_.warnings.push_back(std::move(text));
+    // A resumed training has its earlier ones already.
+    if (std::find(history_.warnings.begin(), history_.warnings.end(), text) == history_.warnings.end())
+      history_.warnings.push_back(std::move(text));
   }
 
   /// A schedule that is made for a longer training never gets to where it should end.
@@ -542,9 +560,9 @@ class Training final : public TrainingRun {
       if (not_finite_) diverged(not_finite_->first, not_finite_->second);
       if (!(apply_ ? *apply_ : *last_program_).finite()) tell_variable();
     } catch (const Diverged& error) {
-      // A step in micro-batches is more than one graph.
-      if (options_.check_finite.empty() || apply_) throw;
-      tell_node(error, index, samples);
+      if (options_.check_finite.empty()) throw;
+      if (!apply_) tell_node(error, steps_->graph(index), before_step_, steps_->inputs(index, samples, feeds_));
+      tell_node_of_parts(error, index, samples);
     }
   }
 
@@ -558,14 +576,33 @@ class Training final : public TrainingRun {
     throw InternalError("a step wrote what is not finite, and no variable holds it");
   }
 
-  [[noreturn]] void tell_node(const Diverged& error, Dim index, const Samples& samples) const {
-    const std::map<std::string, Tensor> inputs = steps_->inputs(index, samples, feeds_);
-    const Graph& graph = steps_->graph(index);
-    write_replay(graph, before_step_, inputs, options_.check_finite);
-    const auto found = thalweg::check_finite(graph, before_step_, inputs, last_program_->logical_threads());
+  using Inputs = std::map<std::string, Tensor>;
+
+  [[noreturn]] void tell_node(const Diverged& error, const Graph& graph, const Variables& before,
+                              const Inputs& inputs) const {
+    write_replay(graph, before, inputs, options_.check_finite);
+    const auto found = thalweg::check_finite(graph, before, inputs, last_program_->logical_threads());
     throw Diverged(fmt::format("{}\n    {}\n    the step is in {}", error.what(),
                                found ? found->text : "every op by itself is finite: it came by joining them",
                                options_.check_finite));
+  }
+
+  /// A step in micro-batches is several graphs: runs them again up to the one that breaks.
+  [[noreturn]] void tell_node_of_parts(const Diverged& error, Dim index, const Samples& samples) const {
+    const int threads = last_program_->logical_threads();
+    const Variables replayed = before_step_.clone();
+    const Dim first = index * micro_batches_, end = std::min(first + micro_batches_, steps_->count());
+    for (Dim k = first; k < end; ++k) {
+      const Inputs inputs = steps_->inputs(k, samples, feeds_);
+      const Graph& graph = steps_->graph(k);
+      if (thalweg::check_finite(graph, replayed, inputs, threads)) tell_node(error, graph, replayed, inputs);
+      Program program = compile(graph, {.logical_threads = threads, .variables = replayed});
+      for (const auto& [name, tensor] : inputs) program.feed(name, tensor);
+      program.run();
+    }
+    Inputs inputs;
+    if (sets_rate_) inputs.emplace(Feeds::rate_scale_name, Tensor(f64(), std::vector<double>{feeds_.rate_scale}));
+    tell_node(error, *apply_graph_, replayed, inputs);
   }
 
   [[noreturn]] void diverged(std::string_view what, double x) const {
@@ -605,6 +642,7 @@ class Training final : public TrainingRun {
   std::vector<std::uint64_t> keys_;
   std::optional<Batches> steps_;  ///< whole steps, or their micro-batches
   std::optional<Program> apply_;  ///< what comes after the micro-batches of a step
+  std::optional<Graph> apply_graph_;
   Dim micro_batches_ = 1;         ///< of a step
   std::optional<Tensor> skipped_;
   std::int64_t skipped_before_ = 0;
@@ -629,6 +667,7 @@ class Training final : public TrainingRun {
   int epoch_ = 0;
   Dim step_ = 0;        ///< the step at hand, or the last
   Dim steps_done_ = 0;  ///< of the epoch at hand; 0 between epochs
+  Dim skipped_of_epoch_ = 0;
   Clock::time_point epoch_begin_ = Clock::now();
   double earlier_seconds_ = 0;  ///< that the epoch took before the training was cut short
   bool stopping_ = false;

@@ -31,6 +31,27 @@ std::string layer_of(const std::string& variable) {
   return slash == variable.npos ? variable : variable.substr(0, slash);
 }
 
+/// What is measured of each layer, one after another; its name and size follow from the graph.
+std::vector<double> packed(const std::vector<LayerStatistics>& layers) {
+  std::vector<double> numbers;
+  for (const LayerStatistics& l : layers)
+    numbers.insert(numbers.end(), {l.gradient, l.weight, l.update, l.update_ratio, static_cast<double>(l.dead),
+                                   l.vanishing ? 1.0 : 0.0, l.exploding ? 1.0 : 0.0});
+  return numbers;
+}
+void unpack(const std::vector<double>& numbers, std::vector<LayerStatistics>& layers) {
+  auto from = numbers.begin();
+  for (LayerStatistics& l : layers) {
+    l.gradient = *from++;
+    l.weight = *from++;
+    l.update = *from++;
+    l.update_ratio = *from++;
+    l.dead = static_cast<Dim>(*from++);
+    l.vanishing = *from++ != 0;
+    l.exploding = *from++ != 0;
+  }
+}
+
 }  // namespace
 
 GradientStatistics::GradientStatistics(GradientStatisticsOptions options, SourceLoc loc)
@@ -154,6 +175,44 @@ void GradientStatistics::on_epoch_end(TrainingRun& run) {
                         layer.vanishing ? fmt::format(", the largest layer's {:.3g}", largest) : ""));
   }
   last_ = layers_;
+}
+
+CallbackState GradientStatistics::save() const {
+  CallbackState state;
+  const auto keep = [&](const std::string& name, const std::vector<double>& numbers) {
+    if (!numbers.empty()) state.tensors.insert_or_assign(name, Tensor(f64(static_cast<Dim>(numbers.size())), numbers));
+  };
+  state.set("steps", static_cast<double>(steps_));
+  keep("layers", packed(layers_));
+  keep("last", packed(last_));
+  keep("told", std::vector<double>(told_.begin(), told_.end()));
+  for (std::size_t i = 0; i < relus_.size(); ++i)
+    keep(fmt::format("relu{}", i), std::vector<double>(relus_[i].most.begin(), relus_[i].most.end()));
+  return state;
+}
+
+void GradientStatistics::load(const CallbackState& state) {
+  const auto numbers = [&](const std::string& name, std::size_t count) {
+    const auto found = state.tensors.find(name);
+    const auto most = found == state.tensors.end() ? std::vector<double>() : found->second.numbers();
+    if (most.size() != count)
+      run_error("the saved state of GradientStatistics has {} numbers in '{}', and {} are expected", most.size(), name,
+                count);
+    return most;
+  };
+  steps_ = static_cast<Dim>(state.number("steps"));
+  unpack(numbers("layers", packed(layers_).size()), layers_);
+  last_.clear();
+  if (state.tensors.contains("last")) {
+    last_ = layers_;
+    unpack(numbers("last", packed(layers_).size()), last_);
+  }
+  const std::vector<double> told = numbers("told", told_.size());
+  std::transform(told.begin(), told.end(), told_.begin(), [](double x) { return x != 0; });
+  for (std::size_t i = 0; i < relus_.size(); ++i) {
+    const std::vector<double> most = numbers(fmt::format("relu{}", i), relus_[i].most.size());
+    std::transform(most.begin(), most.end(), relus_[i].most.begin(), [](double x) { return static_cast<float>(x); });
+  }
 }
 
 std::string GradientStatistics::text() const {

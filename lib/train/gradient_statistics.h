@@ -45,6 +45,8 @@ class THALWEG_API GradientStatistics : public Callback {
   void on_epoch_begin(TrainingRun& run) override;
   void on_train_batch_end(TrainingRun& run) override;
   void on_epoch_end(TrainingRun& run) override;
+  CallbackState save() const override;
+  void load(const CallbackState& state) override;
 
  private:
   /// One variable, or one ReLU: the outputs that speak of it, and the layer it belongs to.

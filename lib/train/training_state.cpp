@@ -16,6 +16,7 @@ namespace {
 
 std::string key_of(std::string_view name) { return fmt::format("thalweg.{}", name); }
 std::string callback_prefix(std::size_t index) { return fmt::format("callback{}{}{}", checkpoint_mark, index, checkpoint_mark); }
+std::string epoch_begin_prefix() { return fmt::format("epoch_begin{}", checkpoint_mark); }
 std::string run_name(std::string_view name) { return fmt::format("run{}{}", checkpoint_mark, name); }
 constexpr Dim most_whole = std::numeric_limits<std::int32_t>::max();
 
@@ -99,6 +100,8 @@ Safetensors to_checkpoint(const TrainingState& state) {
   text("threads.validation_rest", state.validation_threads.rest);
   text("columns", fmt::format("{}", fmt::join(state.columns, "\n")));
   text("callbacks", state.callbacks.size());
+  text("skipped", state.skipped);
+  text("warnings", fmt::format("{}", fmt::join(state.warnings, "\n")));
 
   content.tensors.emplace(run_name("seconds"), list_tensor({state.seconds}));
   content.tensors.emplace(run_name("last_rate"), list_tensor({state.last_rate}));
@@ -111,6 +114,7 @@ Safetensors to_checkpoint(const TrainingState& state) {
     content.tensors.emplace(run_name("history"), Tensor(f64(static_cast<Dim>(state.rows.size()),
                                                             static_cast<Dim>(state.columns.size())), history));
   for (const auto& [name, tensor] : state.variables) content.tensors.emplace(name, tensor);
+  for (const auto& [name, tensor] : state.epoch_begin) content.tensors.emplace(epoch_begin_prefix() + name, tensor);
   for (std::size_t i = 0; i < state.callbacks.size(); ++i) {
     const auto& [name, saved] = state.callbacks[i];
     text(fmt::format("callback.{}", i), name);
@@ -137,6 +141,8 @@ TrainingState from_checkpoint(const Safetensors& content, const std::vector<Fact
   state.update_threads = threads("update");
   state.validation_threads = {threads("validation"), threads("validation_rest")};
   state.columns = lines_of(in.text(key_of("columns")));
+  state.skipped = in.whole("skipped", most_whole);
+  state.warnings = lines_of(in.text(key_of("warnings")));
   if (const std::vector<double> seconds = in.numbers("seconds"); !seconds.empty()) state.seconds = seconds[0];
   if (const std::vector<double> loss = in.numbers("last_loss"); !loss.empty()) state.last_loss = loss[0];
   if (const std::vector<double> rate = in.numbers("last_rate"); !rate.empty()) state.last_rate = rate[0];
@@ -157,6 +163,7 @@ TrainingState from_checkpoint(const Safetensors& content, const std::vector<Fact
                         .texts = in.with_prefix(in.rest().metadata, callback_prefix(i))};
     state.callbacks.emplace_back(name, std::move(saved));
   }
+  state.epoch_begin = in.with_prefix(in.rest().tensors, epoch_begin_prefix());
   state.variables = std::move(in.rest().tensors);
   return state;
 }

@@ -41,6 +41,10 @@ struct TrainingState {
   Threads training_threads, validation_threads;
   int update_threads = 0;  ///< of the program that updates after micro-batches
   std::map<std::string, Tensor> variables;
+  /// What a diverged training goes back to, in the midst of an epoch: the variables as the epoch found them.
+  std::map<std::string, Tensor> epoch_begin;
+  Dim skipped = 0;                      ///< steps of the epoch at hand that updated nothing
+  std::vector<std::string> warnings;    ///< of the history; none has a line break
   std::vector<std::pair<std::string, CallbackState>> callbacks;  ///< name and state, in order
 };
 

@@ -140,7 +140,8 @@ TEST(Png, SaysWhatIsWrong) {
             "the compressed pixels are damaged or cut off");
   EXPECT_EQ(error(png(2, 1, 8, 0, std::string("\0ab\0cd", 6))), "the pixels go on beyond the picture's size");
   // A size that the file cannot hold is refused before memory is asked for.
-  EXPECT_CONTAINS(error(png(65536, 65536, 16, 6, std::string("\0ab", 3))), "bytes of compressed pixels cannot hold");
+  EXPECT_CONTAINS(error(png(9000, 9000, 16, 6, std::string("\0ab", 3))), "bytes of compressed pixels cannot hold");
+  EXPECT_CONTAINS(error(png(65536, 65536, 1, 0, std::string(600'000, '\0'))), "65536x65536 pixels is larger than any");
   std::string damaged = good;
   damaged[30] = static_cast<char>(damaged[30] ^ 1);
   EXPECT_EQ(error(damaged), "byte 8: the checksum of chunk IHDR is wrong");

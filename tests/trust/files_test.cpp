@@ -12,7 +12,9 @@
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/data/readers.h"
+#include "thalweg/lib/io/checkpoint_file.h"
 #include "thalweg/lib/io/graph_text.h"
+#include "thalweg/lib/io/npy.h"
 #include "thalweg/lib/io/safetensors.h"
 #include "thalweg/lib/train/history.h"
 #include "thalweg/graph/parse.h"
@@ -97,7 +99,10 @@ std::vector<Way> writers() {
           {"safetensors", [](const std::string& path) { write_safetensors(some_tensors(), path); }},
           {"history", [history](const std::string& path) { write_csv(history, path); }},
           {"curves", [history](const std::string& path) { write_svg(history, path); }},
-          {"graph", [graph](const std::string& path) { write_text(graph, path); }}};
+          {"graph", [graph](const std::string& path) { write_text(graph, path); }},
+          {"npy", [](const std::string& path) { write_npy(some_tensors().tensors.at("w"), path); }},
+          {"npz", [](const std::string& path) { write_npz(some_tensors().tensors, path); }},
+          {"checkpoint", [](const std::string& path) { write_checkpoint(some_tensors(), path); }}};
 }
 
 TEST(Fault, EveryCallOfEveryWriterFailsOnce) {
@@ -185,12 +190,27 @@ TEST(Fault, EveryCallOfEveryReaderFailsOnce) {
   write_safetensors(some_tensors(), folder.file("tensors"));
   folder.write("table", "a,b\n1,2\n3,4\n");
   folder.write("graph", "graph g {\n  %x = input : f32[2]\n  output y = %x\n}\n");
+  folder.write("json", R"({"name": "g", "graph": [{"name": "%x", "op": "input", "attrs": {}, "inputs": [],
+      "outputs": [{"id": 0, "dtype": "f32", "shape": [2]}], "scope": "", "origin": "forward", "line": ""}]})");
   folder.write("idx", std::string("\0\0\x08\x01\0\0\0\x02\x05\x06", 10));
+  folder.write("picture", "P6 1 2 255\nabcdef");
+  write_npy(some_tensors().tensors.at("w"), folder.file("npy"));
+  write_npz(some_tensors().tensors, folder.file("npz"));
+  write_checkpoint(some_tensors(), folder.file("checkpoint"));
+  for (const char* part : {"1", "2", "3", "4", "5"})
+    folder.write(std::string("data_batch_") + part + ".bin", std::string(3073, '\1'));
+  folder.write("test_batch.bin", std::string(3073, '\1'));
   const std::vector<Way> readers{
       {"tensors", [](const std::string& path) { read_safetensors(path); }},
       {"table", [](const std::string& path) { csv(path, {.label = "b"}); }},
       {"graph", [](const std::string& path) { read_text(path); }},
-      {"idx", [](const std::string& path) { read_idx(path); }}};
+      {"json", [](const std::string& path) { read_text(path); }},
+      {"idx", [](const std::string& path) { read_idx(path); }},
+      {"picture", [](const std::string& path) { read_image(path); }},
+      {"npy", [](const std::string& path) { read_npy(path); }},
+      {"npz", [](const std::string& path) { read_npz(path); }},
+      {"checkpoint", [](const std::string& path) { read_checkpoint(path); }},
+      {"", [](const std::string& path) { cifar10(path); }}};
   std::size_t injected = 0;
   for (const Way& reader : readers) {
     for (std::size_t call = 1;; ++call) {
@@ -216,7 +236,7 @@ TEST(Fault, EveryCallOfEveryReaderFailsOnce) {
     const FileSystemScope scope(slow);
     EXPECT_NO_THROW(reader.go(folder.file(reader.name)));
   }
-  EXPECT_GT(injected, 10u);
+  EXPECT_GE(injected, 60u);
   report("injected failures of readers", injected);
 }
 

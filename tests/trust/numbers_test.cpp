@@ -3,14 +3,19 @@
 // changes no bit, and is found as it was left.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cfenv>
 #include <cmath>
 #include <limits>
 
 #include "../data/files.h"
 #include "job.h"
+#include "optimizers.h"
+#include "soak.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/data/readers.h"
+#include "thalweg/lib/io/graph_text.h"
 #include "thalweg/lib/kernels/finite.h"
 #include "thalweg/lib/train/check_finite.h"
 
@@ -86,6 +91,59 @@ TEST(Finite, AWeightThatBreaksIsSeenInItsStep) {
       }
     }
   }
+}
+
+/// Every update rule on variables whose gradients are inputs, of sizes that fill vectors and leave rests.
+Graph prescribed(const Optimizer& optimizer, const MinimizeOptions& options) {
+  Graph g("prescribed");
+  Value loss;
+  for (const Dim n : {Dim{3}, Dim{67}, Dim{1000}}) {
+    const std::string name = "w" + std::to_string(n);
+    const Value w = variable(g, name, f32(n, 2), filled(0.5));
+    const Value part = sum(w * input(g, "g" + name, f32(n, 2)));
+    loss = loss ? loss + part : part;
+  }
+  g.output("loss", loss);
+  minimize(loss, optimizer, options);
+  return g;
+}
+
+TEST(Finite, EveryUpdateOfEveryOptimizerSeesIt) {
+  std::uint64_t seen = 0;
+  const std::map<std::string, MinimizeOptions> around{
+      {"alone", {}}, {"clipped", {.clip = by_global_norm(1.0)}}, {"averaged", {.average = ema(0.9)}}};
+  for (const auto& [name, optimizer] : testing::optimizers(0.01)) {
+    for (const auto& [what, options] : around) {
+      if (what != "alone" && name != "adam" && name != "momentum") continue;
+      const Graph g = prescribed(optimizer, options);
+      for (const bool generate : {true, false}) {
+        for (const bool fuse : {true, false}) {
+          for (const int threads : {1, 2}) {
+            Program program = compile(g, {.logical_threads = threads, .fuse = fuse, .generate = generate});
+            const auto fill = [&] {
+              for (const std::string& input : program.input_names()) std::ranges::fill(program.input<float>(input), 0.25f);
+            };
+            fill();
+            program.run();
+            EXPECT_TRUE(program.finite()) << name << ", " << what;
+            for (const std::string& input : program.input_names()) {
+              const std::size_t n = program.input<float>(input).size();
+              for (const std::size_t at : {std::size_t{0}, n / 2, n - 1}) {
+                const Variables before = program.variables().clone();
+                program.input<float>(input)[at] = nan;
+                program.run();
+                EXPECT_FALSE(program.finite()) << name << ", " << what << ", nan in " << input << " at " << at;
+                for (const std::string& variable : before.names()) program.variables().set(variable, before.at(variable));
+                fill();
+                ++seen;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  testing::report("gradients that are nan and were seen in their step", seen);
 }
 
 TEST(Finite, AnInputThatIsNotIsSeenInItsStep) {
@@ -171,6 +229,34 @@ TEST(CheckFinite, FitTellsTheNodeAndKeepsTheStep) {
   EXPECT_TRUE(replay(folder.file("nan")));
 }
 
+TEST(CheckFinite, FindsTheNodeOfAStepInMicroBatches) {
+  const Folder folder;
+  // A sample whose gradient overflows f32 when it is added up, or that breaks by itself.
+  for (const bool in_sum : {true, false}) {
+    Graph g("micro");
+    const Value x = input(g, "x", f32(4, 2)), t = input(g, "t", f32(4, 1));
+    const int line = __LINE__ + 1;
+    const Value y = in_sum ? dense(x, 1) : log(dense(x, 1, {.init = filled(0.5)}));
+    const Value loss = mean(in_sum ? y * t : square(y - t));
+    g.output("loss", loss);
+    minimize(loss, Sgd{.rate = 0.1});
+    Dataset data;
+    data.inputs = Tensor(f32(8, 2), std::vector<double>(16, 1));
+    data.labels = Tensor(f32(8, 1), std::vector<double>(8, in_sum ? 3e38 : 1.0));
+    if (!in_sum) data.inputs.as<float>()[2 * 5] = -1;  // log(0) in the third micro-batch
+    const std::string kept = folder.file(in_sum ? "sum" : "sample");
+    try {
+      fit(g, data, {.batch = 8, .micro_batch = 2, .shuffle = false, .verbose = 0, .check_finite = kept});
+      FAIL() << "nothing was thrown";
+    } catch (const Diverged& error) {
+      EXPECT_CONTAINS(error.what(), "the step is in " + kept);
+      if (!in_sum) EXPECT_CONTAINS(error.what(), "numbers_test.cpp:" + std::to_string(line) + ": ");
+      else EXPECT_CONTAINS(error.what(), "and all that it reads is finite");
+    }
+    EXPECT_TRUE(replay(kept));
+  }
+}
+
 TEST(Diverged, RestoresTheLastWholeEpoch) {
   const Graph g = hiding(16, Sgd{.rate = 0.1});
   Dataset data = spiral(64);
@@ -202,6 +288,49 @@ std::vector<std::pair<std::string, FloatingPointState>> states() {
           {"rounding down", with(0x2000, 0, 0x400)},
           {"rounding to zero", with(0x6000, 0, 0xc00)},
           {"traps on", with(0, 0x1e80, 0)}};
+}
+
+/// What is computed while a graph is compiled, and while files are read: as one text of all bits.
+std::string compiled_and_read(const Folder& folder) {
+  Graph g("folded");
+  const Value third = constant(g, 1.0, f32()) / constant(g, 3.0, f32());
+  const Value tiny = constant(g, 1e-30, f32()) * constant(g, 1e-10, f32());
+  const Value none = constant(g, 1.0, f32()) / constant(g, 0.0, f32());
+  g.output("y", input(g, "x", f32(2)) * third + tiny + min(none, 5.0));
+  Program program = compile(g);
+  program.feed("x", Tensor(f32(2), std::vector<double>{0.75, 1.25}));
+  program.run();
+  std::string text;
+  const auto add = [&](const Tensor& tensor) {
+    const auto* bytes = static_cast<const unsigned char*>(tensor.data());
+    for (std::size_t i = 0; i < tensor.bytes(); ++i) text += std::to_string(bytes[i]) + " ";
+    text += '\n';
+  };
+  add(program.fetch("y"));
+  const Dataset table = csv(folder.file("table.csv"));
+  add(table.inputs);
+  add(standardization(table)(table).inputs);
+  add(read_idx_images(folder.file("images"), folder.file("labels")).inputs);
+  return text + print(read_text(folder.file("graph")));
+}
+
+TEST(FloatingPoint, TheHostsStateChangesNoBitOfWhatIsCompiledOrRead) {
+  if (default_floating_point_state() == FloatingPointState{}) GTEST_SKIP() << "this processor has no such state";
+  const Folder folder;
+  folder.write("table.csv", "a,b,label\n0.1,2.7,0\n1e-42,123456789.123,1\n-0.3,3.3e-7,0\n");
+  folder.write("images", std::string("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x03", 16) + "abcdef");
+  folder.write("labels", std::string("\0\0\x08\x01\0\0\0\x02\x03\x04", 10));
+  folder.write("graph", "graph g {\n  %0 = constant {values=[0.1,1e-310,3.3]} : f64[3]\n  output y = %0\n}\n");
+  const FloatingPointState before = floating_point_state();
+  const std::string usual = compiled_and_read(folder);
+  for (const auto& [name, state] : states()) {
+    set_floating_point_state(state);
+    const std::string now = compiled_and_read(folder);
+    const FloatingPointState after = floating_point_state();
+    set_floating_point_state(before);
+    EXPECT_EQ(now, usual) << name;
+    EXPECT_EQ(after.vector_control & 0xffc0u, state.vector_control & 0xffc0u) << name;
+  }
 }
 
 TEST(FloatingPoint, TheHostsStateChangesNoBitAndStays) {

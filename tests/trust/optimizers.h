@@ -26,6 +26,13 @@ inline std::map<std::string, Schedule> schedules() {
           {"polynomial", polynomial_decay(0.1, 6)},
           {"cycle", polynomial_decay(0.1, 4, {.cycle = true})},
           {"linear", linear(0.1, 0.01, 7)},
+          {"multi step", multi_step(0.1, 0.5, {2, 4})},
+          {"step", step_decay(0.1, 0.5, 3)},
+          {"cosine", cosine_decay(0.1, 7)},
+          {"restarts", cosine_decay_restarts(0.1, 3)},
+          {"one cycle", one_cycle(0.1, 8)},
+          {"cyclic", cyclic(0.01, 0.1, 2)},
+          {"warm-up", warm_up(3, exponential_decay(0.1, 0.5, 4))},
           {"join", join(linear(0.01, 0.1, 3), 3, exponential_decay(0.1, 0.9, 2))}};
 }
 
@@ -34,6 +41,7 @@ inline std::map<std::string, Optimizer> optimizers(const Schedule& rate) {
           {"momentum", Sgd{.rate = rate, .momentum = 0.9}},
           {"nesterov", Sgd{.rate = rate, .momentum = 0.9, .nesterov = true}},
           {"torch momentum", Sgd{.rate = rate, .momentum = 0.9, .convention = Convention::torch, .dampening = 0.1}},
+          {"torch nesterov", Sgd{.rate = rate, .momentum = 0.9, .nesterov = true, .convention = Convention::torch}},
           {"adagrad", Adagrad{.rate = rate}},
           {"adadelta", Adadelta{.rate = rate}},
           {"rmsprop", RmsProp{.rate = rate}},

@@ -3,8 +3,10 @@
 // any step, in this process and after kill -9.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <random>
 #include <thread>
@@ -17,7 +19,11 @@
 #include "soak.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/io/checkpoint_file.h"
+#include "thalweg/lib/train/gradient_statistics.h"
 #include "thalweg/lib/train/learning_rate.h"
+#include "thalweg/ops/augment.h"
+#include "thalweg/ops/metric.h"
+#include "thalweg/optim/constraint.h"
 
 namespace thalweg {
 namespace {
@@ -41,26 +47,46 @@ FitOptions options_for(int epochs) {
   return {.epochs = epochs, .validation = 0.2, .seed = 3, .verbose = 0, .patience = 2};
 }
 
-/// Trains with a checkpoint at each step, then goes on from each of `steps` alone, and compares.
-void expect_same_bits(const Graph& graph, const std::vector<int>& steps, const std::string& what) {
-  constexpr int epochs = 3;
+/// A training that can be begun any number of times.
+struct Job {
+  Graph graph;
+  Dataset data;
+  std::function<FitOptions()> options;
+  /// What it shows besides variables and history.
+  std::function<std::string(const FitOptions&)> more = [](const FitOptions&) { return std::string(); };
+
+  std::string run(const std::function<void(FitOptions&)>& change = [](FitOptions&) {}) const {
+    FitOptions asked = options();
+    change(asked);
+    const History history = fit(graph, data, asked);
+    std::string text = bits_of(history) + (history.diverged ? "diverged\n" : "");
+    for (const std::string& warning : history.warnings) text += warning + '\n';
+    return text + more(asked);
+  }
+};
+
+/// Trains with a checkpoint at each step, then goes on from each of `steps` alone, and compares. Returns how often.
+std::uint64_t expect_same_bits(const Job& job, const std::vector<int>& steps, const std::string& what) {
   const Folder folder;
-  const Dataset data = spiral(samples);
-  const std::string expected = bits_of(fit(graph, data, options_for(epochs)));
-  FitOptions saving = options_for(epochs);
-  saving.checkpoint = {folder.file("all"), 1, {.keep = 1000}};
-  EXPECT_EQ(bits_of(fit(graph, data, saving)), expected) << what << ": checkpoints changed something";
+  const std::string expected = job.run();
+  EXPECT_EQ(job.run([&](FitOptions& o) { o.checkpoint = {folder.file("all"), 1, {.keep = 1000}}; }), expected)
+      << what << ": checkpoints changed something";
+  std::uint64_t runs = 0;
   for (const int step : steps) {
     const std::string name = "checkpoint-" + std::string(step < 10 ? "00000" : "0000") + std::to_string(step) + ".safetensors";
     const std::string one = folder.file("from" + std::to_string(step));
     std::filesystem::create_directory(one);
     if (!std::filesystem::exists(folder.file("all/" + name))) break;  // it had stopped early
     std::filesystem::copy(folder.file("all/" + name), one + "/" + name);
-    FitOptions going_on = options_for(epochs);
-    going_on.checkpoint = {one, 2};
-    going_on.resume = true;
-    ASSERT_EQ(bits_of(fit(graph, data, going_on)), expected) << what << ", resumed after step " << step;
+    const std::string resumed = job.run([&](FitOptions& o) {
+      o.checkpoint = {one, 2};
+      o.resume = true;
+    });
+    EXPECT_EQ(resumed, expected) << what << ", resumed after step " << step;
+    ++runs;
   }
+  EXPECT_GT(runs, 0u) << what;
+  return runs;
 }
 
 TEST(Resume, EveryOptimizerGoesOnWithTheSameBits) {
@@ -71,11 +97,100 @@ TEST(Resume, EveryOptimizerGoesOnWithTheSameBits) {
       // In the default suite each optimizer has one schedule, and each schedule an optimizer.
       if (!all && schedule_name != "exponential" && name != "adam") continue;
       const std::vector<int> steps = all ? std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10} : std::vector<int>{1, 3, 5};
-      expect_same_bits(job_mlp(16, optimizer), steps, name + " with " + schedule_name);
-      runs += steps.size();
+      const Job job{job_mlp(16, optimizer), spiral(samples), [] { return options_for(3); }};
+      runs += expect_same_bits(job, steps, name + " with " + schedule_name);
     }
   }
   report("resumed trainings with the same bits", runs);
+}
+
+/// A net without batch norm, for steps in micro-batches.
+Graph plain_mlp(const Optimizer& optimizer, const MinimizeOptions& options = {}) {
+  Graph g("plain");
+  const Value x = input(g, "x", f32(16, 2)), t = input(g, "t", i32(16));
+  testing::finish(g, dense(dropout(relu(dense(x, 12)), 0.25), 3), t, optimizer, options);
+  return g;
+}
+
+/// Trainings that keep something that others do not.
+std::map<std::string, Job> jobs() {
+  const Optimizer adam = Adam{.rate = exponential_decay(0.05, 0.9, 5)};
+  const auto usual = [] { return options_for(3); };
+  const auto minimized = [&](const MinimizeOptions& options) { return Job{plain_mlp(adam, options), spiral(samples), usual}; };
+  std::map<std::string, Job> all;
+
+  all.emplace("micro-batches", Job{plain_mlp(adam, {.clip = by_global_norm(0.5)}), spiral(samples), [] {
+    FitOptions o = options_for(3);
+    o.micro_batch = 4;
+    return o;
+  }});
+  all.emplace("full batch in micro-batches, a plateau", Job{plain_mlp(adam), spiral(samples), [] {
+    FitOptions o = options_for(6);
+    o.patience = {};
+    o.batch = full_batch;
+    o.micro_batch = 16;
+    o.callbacks = {ReduceLROnPlateau({.factor = 0.5, .patience = 1})};
+    return o;
+  }});
+  all.emplace("ghost batches", Job{job_mlp(16, adam), spiral(samples), [] {
+    FitOptions o = options_for(3);
+    o.micro_batch = 4;
+    o.ghost_batches = true;
+    return o;
+  }});
+  all.emplace("moving average", minimized({.average = ema(0.9)}));
+  all.emplace("equal average", minimized({.average = equal_average(3)}));
+  all.emplace("constraint", minimized({.constraint = max_norm(0.7)}));
+  all.emplace("weight decay", minimized({.weight_decay = 0.1}));
+  all.emplace("groups", minimized({.groups = {{.of = named("dense/bias"), .frozen = true},
+                                              {.of = named("dense_1"), .rate = 0.5, .optimizer = Sgd{.rate = 0.1, .momentum = 0.9}}}}));
+  all.emplace("epochs", Job{plain_mlp(Sgd{.rate = linear(0.2, 0.01, Epochs(2))}), spiral(samples), usual});
+
+  Dataset broken = spiral(samples);
+  broken.inputs = broken.inputs.clone();
+  broken.inputs.as<float>()[2 * 11] = HUGE_VALF;
+  all.emplace("skipped steps", Job{plain_mlp(adam, {.non_finite = NonFinite::skip}), broken, usual});
+
+  Graph measured = plain_mlp(adam);
+  const Value logits = measured.find("logits");
+  measured.output("f1", macro_scores(logits, measured.find("t")).f1);
+  measured.output("rms", sqrt(sample_mean(square(measured.find("loss")))));
+  all.emplace("measures that are no means", Job{measured, spiral(samples), usual});
+
+  Graph pictures("pictures");
+  const Value x = input(pictures, "x", f32(16, 8, 8, 1)), t = input(pictures, "t", i32(16));
+  const Value changed = random_noise(cutout(random_crop(random_flip(x), 1), 2), 0.05);
+  const Value h = max_pool(relu(batch_norm(conv(changed, 8, 3))), 2);
+  testing::finish(pictures, dense(dropout(flatten(h), 0.2), 4), t, adam);
+  all.emplace("augmentation", Job{pictures, testing::corners(samples), usual});
+
+  all.emplace("a rate that callbacks set", Job{job_mlp(16, adam), spiral(samples), [] {
+    FitOptions o = options_for(3);
+    o.callbacks = {ReduceLROnPlateau({.factor = 0.5, .patience = 1}),
+                   LearningRateScheduler([](int epoch, double rate) { return epoch == 2 ? 0.7 * rate : rate; })};
+    return o;
+  }});
+  all.emplace("statistics", Job{plain_mlp(adam), spiral(samples), [] {
+    FitOptions o = options_for(3);
+    o.callbacks = {std::make_shared<GradientStatistics>()};
+    return o;
+  }, [](const FitOptions& o) { return dynamic_cast<const GradientStatistics&>(*o.callbacks[0]).text(); }});
+  all.emplace("divergence", Job{plain_mlp(adam), spiral(samples), [] {
+    FitOptions o = options_for(3);
+    o.patience = {};
+    o.when_diverged = WhenDiverged::restore;
+    o.callbacks = {LambdaCallback({.on_train_batch_begin = [](TrainingRun& run) {
+      if (run.epoch() == 2 && run.step() == 3) run.variables().at("dense/bias").as<float>()[0] = HUGE_VALF;
+    }})};
+    return o;
+  }});
+  return all;
+}
+
+TEST(Resume, WhatEachTrainingKeepsGoesOnWithTheSameBits) {
+  std::uint64_t runs = 0;
+  for (const auto& [name, job] : jobs()) runs += expect_same_bits(job, {1, 2, 3, 4, 5, 6, 7, 8}, name);
+  report("resumed trainings with more to keep, with the same bits", runs);
 }
 
 TEST(Resume, CallbacksThatSetTheRateGoOn) {

@@ -1,22 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 // A training that others kill: trust_worker NET FOLDER EVERY OUT [EPOCHS] trains with checkpoints in FOLDER (none if it
 // is `-`), going on from the last, and writes all bits of the result to OUT. Status 0, 3 for an error, 4 if it was
-// interrupted. NET is mlp, job (with dropout and batch norm), cnn, or twice: job that tells itself to end, twice.
+// interrupted. NET is mlp, job (with dropout and batch norm), cnn, or twice: job that tells itself to end, twice; or
+// mnist_mlp, mnist_cnn, mnist_norm: on the digits in THALWEG_DATA/mnist, on 640 of them unless THALWEG_SOAK_EPOCHS is set.
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include "job.h"
 #include "thalweg/lib/base/file.h"
+#include "thalweg/lib/data/readers.h"
 
 namespace {
 
 using namespace thalweg;
 using namespace thalweg::testing;
 
+Graph mnist_net(const std::string& net) {
+  Graph g(net);
+  const Value x = input(g, "x", f32(64, 28, 28, 1)), t = input(g, "t", i32(64));
+  Value y;
+  if (net == "mnist_mlp") {
+    y = dropout(dense(flatten(x), 128, {.activation = relu}), 0.2);
+  } else {
+    const auto block = [&](const Value& from, Dim channels) {
+      const Value maps = conv(from, channels, 3);
+      return max_pool(relu(net == "mnist_norm" ? batch_norm(maps) : maps), 2);
+    };
+    y = dropout(dense(flatten(block(block(x, 16), 32)), 64, {.activation = relu}), 0.2);
+  }
+  finish(g, dense(y, 10), t, Adam{.rate = 0.002});
+  return g;
+}
+
+Dataset mnist_digits() {
+  const std::string folder = std::string(std::getenv("THALWEG_DATA")) + "/mnist";
+  if (std::getenv("THALWEG_SOAK_EPOCHS") != nullptr) return mnist(folder).train;
+  return rows(read_idx_images(folder + "/t10k-images-idx3-ubyte.gz", folder + "/t10k-labels-idx1-ubyte.gz"), 0, 640);
+}
+
 int run(const std::string& net, const std::string& folder, std::int64_t every, const std::string& out, int epochs) {
-  const bool pictures = net == "cnn";
   const Optimizer adam = Adam{.rate = exponential_decay(0.02, 0.9, 20)};
-  const Graph graph = pictures ? job_cnn(16, adam) : net == "mlp" ? mlp(16, adam) : job_mlp(16, adam);
+  const Graph graph = net.starts_with("mnist") ? mnist_net(net)
+                      : net == "cnn"           ? job_cnn(16, adam)
+                      : net == "mlp"           ? mlp(16, adam)
+                                               : job_mlp(16, adam);
   FitOptions options{.epochs = epochs, .validation = 0.2, .seed = 5, .verbose = 0, .patience = 50,
                      .compile = {.logical_threads = 4}};
   if (folder != "-") {
@@ -29,7 +57,8 @@ int run(const std::string& net, const std::string& folder, std::int64_t every, c
       std::raise(SIGTERM);
       std::raise(SIGTERM);
     }})};
-  const History history = fit(graph, pictures ? corners(150) : spiral(150), options);
+  const Dataset data = net.starts_with("mnist") ? mnist_digits() : net == "cnn" ? corners(150) : spiral(150);
+  const History history = fit(graph, data, options);
   if (history.interrupted) return 4;
   write_file(out, bits_of(history));
   return 0;
