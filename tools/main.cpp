@@ -49,14 +49,38 @@ Status complain(Status status, const std::string& message) {
   return status;
 }
 
-/// What to say if the first word is no sub-command; empty if it is one, or an option.
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-' || argv[1][0] == '\0') return "";
-  std::vector<std::string> known;
-  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
-  const std::string word = argv[1];
-  if (std::find(known.begin(), known.end(), word) != known.end()) return "";
-  return fmt::format("there is no command '{}'{} (see thalweg --help)", word.substr(0, 60), suggestion(word, known));
+/// What was wrong with the words, in those of the command that they lead to.
+std::string usage_error(const CLI::App& app, int argc, char** argv, const std::string& otherwise) {
+  const CLI::App* command = &app;
+  std::string path;
+  int k = 1;
+  const auto commands = [&] { return command->get_subcommands([](const CLI::App*) { return true; }); };
+  const auto chosen = [&](const CLI::App* one) { return one->get_name() == argv[k]; };
+  for (; k < argc; ++k) {
+    const auto all = commands();
+    const auto next = std::find_if(all.begin(), all.end(), chosen);
+    if (next == all.end()) break;
+    command = *next;
+    path += " " + command->get_name();
+  }
+  const auto see = [&](const std::string& text) { return fmt::format("{} (see thalweg{} --help)", text, path); };
+  if (const auto all = commands(); !all.empty()) {
+    std::vector<std::string> names;
+    for (const CLI::App* one : all) names.push_back(one->get_name());
+    if (k >= argc) return see(fmt::format("thalweg{} needs a command: {}", path, fmt::join(names, ", ")));
+    const std::string word = std::string(argv[k]).substr(0, 60);
+    if (!word.starts_with("-")) return see(fmt::format("there is no command '{}'{}", word, suggestion(word, names)));
+  }
+  std::vector<std::string> options;
+  for (const CLI::Option* option : command->get_options())
+    for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+  for (; k < argc; ++k) {
+    const std::string word = std::string(argv[k]).substr(0, std::string(argv[k]).find('='));
+    if (word == "--") break;
+    if (word.starts_with("--") && std::find(options.begin(), options.end(), word) == options.end())
+      return see(fmt::format("there is no option '{}'{}", word.substr(0, 60), suggestion(word, options)));
+  }
+  return see(otherwise);
 }
 
 Status run(int argc, char** argv) {
@@ -69,16 +93,13 @@ Status run(int argc, char** argv) {
                          add_bisect, add_profile, add_check, add_landscape,
                          add_gallery})
     add(app, action);
-  if (const std::string wrong = unknown_command(app, argc, argv); !wrong.empty()) return complain(wrong_usage, wrong);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     app.exit(success);
     return succeeded;
   } catch (const CLI::ParseError& error) {
-    const std::vector<CLI::App*> chosen = app.get_subcommands();
-    return complain(wrong_usage, fmt::format("{} (see thalweg {}--help)", error.what(),
-                                             chosen.empty() ? "" : chosen.front()->get_name() + " "));
+    return complain(wrong_usage, usage_error(app, argc, argv, error.what()));
   }
   const Status status = action();
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
@@ -122,7 +143,8 @@ void made_folder(const std::string& name) {
   std::error_code error;
   std::filesystem::create_directories(name, error);
   if (error || !std::filesystem::is_directory(name))
-    throw Stop(bad_input, fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
+    throw Stop(bad_input,
+               fmt::format("--out {}: cannot make this folder{}", name, error ? ": " + error.message() : ""));
 }
 
 bool coloured(Colour asked) {

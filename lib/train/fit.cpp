@@ -70,6 +70,8 @@ const FitOptions& checked(const FitOptions& options, SourceLoc loc) {
   need(options.verbose >= verbose_automatic && options.verbose <= verbose_lines,
        fmt::format("verbose is {}, must be -1 (by itself), 0 (silent), 1 (a bar) or 2 (a line an epoch)",
                    options.verbose));
+  need(options.patience || (options.monitor.empty() && options.min_delta == 0),
+       "monitor and min_delta say what patience looks at, and no patience was given");
   return options;
 }
 
@@ -232,8 +234,8 @@ class Training final : public TrainingRun {
             {"validation", !judging_ ? "none" : judge ? data_digest(*judge) : "part of the data"},
             {"inputs", binding_.input + " " + binding_.label},
             {"shuffle", options_.shuffle ? fmt::format("by seed {}", options_.seed) : "no"},
-            {"passes", fmt::format("fold {:d}, cse {:d}, dce {:d}, fuse {:d}, layout {:d}, in_place {:d}, generate {:d}, "
-                                   "tune {:d}", compiling.fold, compiling.cse, compiling.dce, compiling.fuse,
+            {"passes", fmt::format("fold {:d}, cse {:d}, dce {:d}, fuse {:d}, layout {:d}, in_place {:d}, "
+                                   "generate {:d}, tune {:d}", compiling.fold, compiling.cse, compiling.dce, compiling.fuse,
                                    compiling.layout, compiling.in_place, compiling.generate, compiling.tune), true},
             {"precision", compiling.precision == Precision::bf16 ? "bf16" : "f32", true},
             {"logical_threads", std::to_string(compiling.logical_threads), true},
@@ -557,8 +559,8 @@ class Training final : public TrainingRun {
   /// Of the step that just ran, unless it was skipped.
   void check_finite(Dim index, const Samples& samples) {
     try {
-      if (not_finite_) diverged(not_finite_->first, not_finite_->second);
-      if (!(apply_ ? *apply_ : *last_program_).finite()) tell_variable();
+      if (not_finite_) diverged(not_finite_->first, not_finite_->second, samples);
+      if (!(apply_ ? *apply_ : *last_program_).finite()) tell_variable(samples);
     } catch (const Diverged& error) {
       if (options_.check_finite.empty()) throw;
       if (!apply_) tell_node(error, steps_->graph(index), before_step_, steps_->inputs(index, samples, feeds_));
@@ -567,11 +569,11 @@ class Training final : public TrainingRun {
   }
 
   /// What a step updates; a variable that nothing changes may hold an infinity on purpose.
-  [[noreturn]] void tell_variable() const {
+  [[noreturn]] void tell_variable(const Samples& samples) const {
     for (const Graph::Update& update : graph_.updates()) {
       const std::string& name = graph_.node(update.variable.node).name;
       if (const auto x = first_not_finite(history_.variables.at(name)))
-        diverged("variable '" + name + "'", *x);
+        diverged("variable '" + name + "'", *x, samples);
     }
     throw InternalError("a step wrote what is not finite, and no variable holds it");
   }
@@ -605,12 +607,32 @@ class Training final : public TrainingRun {
     tell_node(error, *apply_graph_, replayed, inputs);
   }
 
-  [[noreturn]] void diverged(std::string_view what, double x) const {
-    throw Diverged(fmt::format(
-        "{} is {} in epoch {}, step {} of {}: training has diverged (the last finite {} was {}); a smaller learning "
-        "rate or clipping the gradients may help",
-        what, number_text(x), epoch_, step_, steps(), means_.names()[0],
-        last_loss_ ? number_text(*last_loss_) : "none"));
+  /// A sample of the last step that holds a number which is not finite; empty if there is none.
+  std::string wrong_sample(const Samples& samples) const {
+    const Dim end = std::min(step_ * batch_, samples.end - samples.begin);
+    for (Dim place = (step_ - 1) * batch_; place < end; ++place) {
+      const Dim number = samples.number(place);
+      const Dataset sample = rows(*samples.data, number, number + 1);
+      for (const auto& [what, tensor] : {std::pair("", &sample.inputs), std::pair(" of its label", &sample.labels)}) {
+        if (!*tensor || !first_not_finite(*tensor)) continue;
+        const std::vector<double> numbers = tensor->numbers();
+        const auto at = std::find_if_not(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); });
+        return fmt::format("sample {} of the data set holds {} at element {}{}", number, number_text(*at),
+                           at - numbers.begin(), what);
+      }
+    }
+    return {};
+  }
+
+  [[noreturn]] void diverged(std::string_view what, double x, const Samples& samples) const {
+    const std::string wrong = wrong_sample(samples);
+    const std::string why =
+        !wrong.empty() ? wrong + "; leave it out or fill it in"
+                       : fmt::format("training has diverged (the last finite {} was {}); a smaller learning rate or "
+                                     "clipping the gradients may help", means_.names()[0],
+                                     last_loss_ ? number_text(*last_loss_) : "none");
+    throw Diverged(fmt::format("{} is {} in epoch {}, step {} of {}: {}", what, number_text(x), epoch_, step_, steps(),
+                               why));
   }
 
   void add_row(double seconds) {

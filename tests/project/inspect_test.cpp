@@ -154,6 +154,12 @@ TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
   const std::vector<std::pair<std::string, std::string>> rows = {
       {"dmp tiny", "thalweg: there is no command 'dmp' (did you mean dump?) (see thalweg --help)\n"},
       {"sumary tiny", "thalweg: there is no command 'sumary' (did you mean summary, memory?) (see thalweg --help)\n"},
+      {"train", "thalweg: thalweg train needs a command: digits, mnist, csv (see thalweg train --help)\n"},
+      {"train digit", "thalweg: there is no command 'digit' (did you mean digits?) (see thalweg train --help)\n"},
+      {"train digits --epoch 3",
+       "thalweg: there is no option '--epoch' (did you mean --epochs?) (see thalweg train digits --help)\n"},
+      {"summary tiny --threds=2",
+       "thalweg: there is no option '--threds' (did you mean --threads?) (see thalweg summary --help)\n"},
       {"dump tiny --stage fusd",
        "thalweg: there is no stage 'fusd' (did you mean fused?); the stages are built, autodiff, "
        "optim, folded, fused, laid-out, scheduled, planned (see thalweg dump --help)\n"},

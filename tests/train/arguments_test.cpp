@@ -122,6 +122,8 @@ const std::vector<Row> rows = {
      "net.cpp:12: verbose is 7, must be -1 (by itself), 0 (silent), 1 (a bar) or 2 (a line an epoch)"},
     {"MonitorUnknown", [](Net&) { fit_with({.verbose = 0, .patience = 1, .monitor = "val_los"}); },
      "net.cpp:12: EarlyStopping watches 'val_los', which the history lacks"},
+    {"MonitorWithoutPatience", [](Net&) { fit_with({.verbose = 0, .monitor = "loss"}); },
+     "net.cpp:12: monitor and min_delta say what patience looks at, and no patience was given"},
     {"MinDeltaNan", [](Net&) { fit_with({.verbose = 0, .patience = 1, .min_delta = nan}); },
      "net.cpp:12: EarlyStopping: min_delta is nan, must be 0 or more"},
 };

@@ -330,6 +330,15 @@ TEST(Fit, DivergenceOfAnyOutputIsAnError) {
                   "measure is nan in epoch 1, step 1 of 4: training has diverged");
 }
 
+TEST(Fit, ANumberOfTheDataThatIsNotFiniteIsNamed) {
+  Dataset data = spiral(64);
+  data.inputs.as<float>()[2 * 21 + 1] = std::nanf("");
+  const std::string message =
+      divergence_of([&] { fit(mlp(16, Sgd{.rate = 0.1}), data, {.shuffle = false, .verbose = 0}); });
+  EXPECT_CONTAINS(message, "is nan in epoch 1, step 2 of 4: sample 21 of the data set holds nan at element 1");
+  EXPECT_CONTAINS(divergence_of([&] { fit(mlp(16, Sgd{.rate = 0.1}), data, {.verbose = 0}); }), "sample 21 of the");
+}
+
 TEST(Fit, DivergenceOfAVariableIsAnError) {
   // The loss never reads what the last step made of the variable.
   Graph g("last");
