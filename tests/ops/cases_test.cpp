@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "../trust/soak.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -262,6 +264,98 @@ TEST_P(Meaning, SecondGradient) {
     for (std::size_t e = 0; e < y.size(); ++e)
       EXPECT_NEAR(jvp[e], y[e].d, 1e-10 * std::fmax(1, std::fabs(y[e].d))) << "result " << r << " element " << e;
   }
+}
+
+// ---- the same ops in other shapes
+
+/// The row with one size changed, of one argument or of all that have its shape: whether the op takes it is another
+/// matter.
+std::vector<OpCase> in_other_shapes(const OpCase& row) {
+  std::vector<OpCase> all;
+  const auto add = [&](std::size_t argument, const std::vector<Dim>& dims, bool alike) {
+    OpCase other = row;
+    const Shape before = row.args[argument].shape;
+    for (std::size_t i = 0; i < row.args.size(); ++i)
+      if (i == argument || (alike && row.args[i].shape == before)) other.args[i].shape = Shape(dims);
+    all.push_back(std::move(other));
+  };
+  for (std::size_t i = 0; i < row.args.size(); ++i) {
+    if (!is_float(row.args[i].dtype)) continue;
+    const std::vector<Dim> dims = row.args[i].shape.vector();
+    for (const bool alike : {true, false}) {
+      for (std::size_t axis = 0; axis < dims.size(); ++axis)
+        for (const Dim size : {Dim{1}, dims[axis] + 1, dims[axis] + 3}) {
+          std::vector<Dim> other = dims;
+          other[axis] = size;
+          if (size != dims[axis]) add(i, other, alike);
+        }
+      std::vector<Dim> longer = dims;
+      longer.insert(longer.begin(), 2);
+      if (longer.size() <= Shape::max_rank) add(i, longer, alike);
+    }
+  }
+  return all;
+}
+
+/// First and second derivatives of a row by exact forward mode; false where the op does not take its shapes, or its
+/// gradient is zero everywhere, so that nothing would be checked.
+bool gradients_hold(const OpCase& row) {
+  std::optional<Differentiated> made;
+  try {
+    made.emplace(row, 5);
+  } catch (const GraphError&) {
+    return false;
+  }
+  Differentiated& d = *made;
+  if (!d.loss || d.wrt.empty()) return false;
+  const Graph forward = d.base.graph.clone();
+  const ValueId loss = d.loss.id();
+  Numbers random(21);
+  const Point u = d.direction(random), v = d.direction(random);
+  try {
+    d.gradient = gradients(d.loss, d.wrt_values);
+    const Interpreter run = evaluated(d.base.graph, d.point);
+    double most = 0;
+    for (const Value& gradient : d.gradient)
+      for (const double x : run.at(gradient).data) most = std::fmax(most, std::fabs(x));
+    if (most == 0) return false;
+    const Product reverse = along(d, d.gradient, run, u);
+    EXPECT_NEAR(reverse.value, evaluated(forward, d.point, u).at(loss)[0].d, 1e-10 * reverse.scale);
+  } catch (const RunError&) {
+    return false;  // a label or an index that the other size does not have
+  }
+  if (!row.second_order) return true;
+  std::vector<Value> parts;
+  Point at = d.point;
+  for (std::size_t k = 0; k < d.wrt.size(); ++k) {
+    const std::string argument = std::to_string(d.wrt[k]);
+    parts.push_back(dot(d.gradient[k], d.base.graph.add(op_named("input"), {}, {}, d.wrt_values[k].type(), "d" + argument)));
+    at["d" + argument] = u.at("a" + argument);
+  }
+  const Value slope = total(parts);
+  const std::vector<Value> hessian = gradients(slope, d.wrt_values, {.allow_unconnected = true});
+  const Product uv = along(d, hessian, evaluated(d.base.graph, at), v);
+  EXPECT_NEAR(uv.value, evaluated(d.base.graph, at, v).at(slope)[0].d, 1e-10 * uv.scale);
+  return true;
+}
+
+TEST(Shapes, GradientsToSecondOrderHoldInOthersToo) {
+  std::set<std::string> checked;
+  for (const auto* rows : {&all_cases(), &composite_cases()}) {
+    for (const OpCase& row : *rows) {
+      if (!has_gradient(row)) continue;
+      std::vector<OpCase> all = in_other_shapes(row);
+      all.push_back(row);
+      for (const OpCase& one : all) {
+        std::string name = row.name;
+        for (const TensorType& type : one.args) name += " " + to_string(type);
+        SCOPED_TRACE(name);
+        if (!checked.contains(name) && gradients_hold(one)) checked.insert(name);
+      }
+    }
+  }
+  EXPECT_GE(checked.size(), 1500u);
+  report("op and shape configurations whose gradients hold", checked.size());
 }
 
 TEST_P(Meaning, TextRoundTrip) {
