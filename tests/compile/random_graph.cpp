@@ -7,6 +7,7 @@
 
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/graph/walk.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/index.h"
 #include "thalweg/ops/layers.h"
@@ -20,6 +21,11 @@
 #include "thalweg/ops/reduce.h"
 #include "thalweg/ops/softmax.h"
 #include "thalweg/ops/source.h"
+#include "thalweg/optim/adam.h"
+#include "thalweg/optim/adaptive.h"
+#include "thalweg/optim/clip.h"
+#include "thalweg/optim/minimize.h"
+#include "thalweg/optim/sgd.h"
 
 namespace thalweg::testing {
 namespace {
@@ -222,6 +228,19 @@ class Generator {
     return input(graph_, fmt::format("label{}_{}", classes, labels_++), i32(count));
   }
 
+  /// An optimizer's step, of rules that are smooth: where a gradient is nearly 0 its sign is not known.
+  void learn(const Value& loss) {
+    const std::array<Optimizer, 4> rules{Sgd{.rate = 0.1, .momentum = 0.9}, Sgd{.rate = 0.1, .momentum = 0.9, .nesterov = true},
+                                         Adagrad{.rate = 0.1}, Adam{.rate = 0.1, .epsilon = 0.1}};
+    const std::array<Clip, 3> clips{Clip{}, by_global_norm(1.0), by_value(0.5)};
+    const Optimizer& rule = rules[static_cast<std::size_t>(pick(0, 3))];
+    const Clip& clip = clips[static_cast<std::size_t>(pick(0, 2))];
+    bool learns = false;
+    const auto reached = behind(graph_, std::array<NodeId, 1>{loss.id().node});
+    for (const NodeId id : graph_.variables()) learns = learns || (reached[id] && graph_.node(id).attrs.flag("trainable"));
+    if (learns) minimize(loss, rule, {.clip = clip});
+  }
+
   void finish() {
     Value loss;
     const Value last = pool_.back();
@@ -233,6 +252,7 @@ class Generator {
     for (int i = pick(0, 3); i > 0; --i) loss = loss + mean(square(tanh(any())));
     graph_.output("loss", loss);
     for (int i = 0; i < 2; ++i) graph_.output(fmt::format("y{}", i), any());
+    if (chance(50)) return learn(loss);
     std::vector<Value> weights;
     for (const NodeId id : graph_.variables())
       if (graph_.node(id).attrs.flag("trainable")) weights.push_back(graph_.value({id, 0}));
@@ -264,8 +284,9 @@ std::map<std::string, Array<double>> random_feeds(const Graph& graph, std::uint6
         x = std::uniform_int_distribution(0, classes - 1)(random);
       } else if (is_float(node.types[0].dtype)) {
         x = static_cast<float>(part(random));
-        // A variance is positive.
-        if (node.name.ends_with("variance")) x = static_cast<float>(1 + x * x);
+        // A variance is positive, and so is what an optimizer has summed up of squares.
+        const bool slot = node.op->name == "variable" && !node.attrs.flag("trainable");
+        if (slot || node.name.ends_with("variance")) x = static_cast<float>(1 + x * x);
       } else {
         x = 0;
       }
