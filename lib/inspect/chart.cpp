@@ -50,7 +50,8 @@ class Contour {
     const std::array<double, 4> corners = {field_.at(i, j), field_.at(i + 1, j), field_.at(i + 1, j + 1),
                                            field_.at(i, j + 1)};
     if (!std::all_of(corners.begin(), corners.end(), [](double z) { return std::isfinite(z); })) return;
-    const std::array<Edge, 4> sides = {Edge{i, j, false}, Edge{i + 1, j, true}, Edge{i, j + 1, false}, Edge{i, j, true}};
+    const std::array<Edge, 4> sides = {Edge{i, j, false}, Edge{i + 1, j, true}, Edge{i, j + 1, false}, Edge{i, j,
+        true}};
     std::vector<Edge> crossed;
     for (std::size_t side = 0; side < 4; ++side)
       if ((corners[side] >= level_) != (corners[(side + 1) % 4] >= level_)) crossed.push_back(sides[side]);
@@ -156,7 +157,8 @@ std::vector<Tick> ticks(const Axis& axis, int most) {
   if (axis.log && span >= 2.2) {
     const double step = std::max(1.0, std::ceil(span / most));
     for (double k = std::ceil(axis.low / step) * step; k <= axis.high; k += step)
-      found.push_back({(k - axis.low) / span, std::fabs(k) < 4 ? fmt::format("{:g}", std::pow(10, k)) : fmt::format("1e{:g}", k)});
+      found.push_back({(k - axis.low) / span, std::fabs(k) < 4 ? fmt::format("{:g}", std::pow(10, k))
+          : fmt::format("1e{:g}", k)});
     if (found.size() > 1) return found;
     found.clear();
   }
@@ -264,7 +266,8 @@ class Picture {
     for (const Tick& tick : y_ticks_) {
       const double y = top_ + high_ * (1 - tick.at);
       if (!chart_.field) svg_ += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}h{:.1f}\"/>", left_, y, wide_);
-      svg_ += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left_ - 6, y + 4,
+      svg_ += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left_ - 6,
+          y + 4,
                           tick.text);
     }
     for (const Tick& tick : ticks(x_, std::clamp(static_cast<int>(wide_ / 60), 2, 10))) {
@@ -320,7 +323,8 @@ class Picture {
       });
       if (!inside || !free) continue;
       taken.push_back({x, y});
-      return fmt::format("<text class=\"level halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.3g}</text>\n", x,
+      return fmt::format("<text class=\"level halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.3g}</text>\n",
+          x,
                          y + 3.5, level);
     }
     return "";
@@ -350,7 +354,8 @@ class Picture {
     if (!any) return;
     svg_ += fmt::format("<path class=\"{}\" d=\"{}\"/>\n", stroke(i), path);
     if (!curve.ends) return;
-    svg_ += fmt::format("<circle class=\"{0} hole\" cx=\"{1:.1f}\" cy=\"{2:.1f}\" r=\"4\"/>\n", stroke(i), first[0], first[1]);
+    svg_ += fmt::format("<circle class=\"{0} hole\" cx=\"{1:.1f}\" cy=\"{2:.1f}\" r=\"4\"/>\n", stroke(i), first[0],
+        first[1]);
     const int colour = (curve.colour < 0 ? static_cast<int>(i) : curve.colour) % chart_colours;
     svg_ += fmt::format("<circle class=\"f{0}\" cx=\"{1:.1f}\" cy=\"{2:.1f}\" r=\"4.5\"/>\n", colour, last[0], last[1]);
   }
@@ -362,7 +367,8 @@ class Picture {
     if (mark.name.empty()) return;
     const bool flipped = x > wide_ - 10 - letter * static_cast<double>(mark.name.size());
     svg_ += fmt::format("<text class=\"name halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n",
-                        flipped ? x - 9 : x + 9, y < 18 ? y + 14 : y - 6, flipped ? "end" : "start", xml_text(mark.name));
+                        flipped ? x - 9 : x + 9, y < 18 ? y + 14 : y - 6, flipped ? "end" : "start",
+                            xml_text(mark.name));
   }
 
   void draw_legend() {
@@ -372,7 +378,8 @@ class Picture {
       if (curve.name.empty()) continue;
       const double x = left_ + wide_ + 10;
       svg_ += fmt::format("<path class=\"{}\" d=\"M{:.1f} {:.1f}h22\"/>", stroke(i), x, y);
-      svg_ += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 28, y + 4, xml_text(curve.name));
+      svg_ += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 28, y + 4,
+          xml_text(curve.name));
       y += 17;
     }
   }

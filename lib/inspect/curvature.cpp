@@ -33,7 +33,8 @@ Graph product_graph(Graph graph, const std::vector<Weight>& weights) {
   const std::vector<Value> slopes = gradients(loss, variables);
   Value along;
   for (std::size_t k = 0; k < weights.size(); ++k) {
-    const Value v = variable(graph, named(direction_prefix, weights[k].name), weights[k].type, zeros(), {.trainable = false});
+    const Value v = variable(graph, named(direction_prefix, weights[k].name), weights[k].type, zeros(),
+        {.trainable = false});
     const Value part = sum(slopes[k] * stop_gradient(v));
     along = along ? along + part : part;
   }
@@ -185,7 +186,8 @@ class Lanczos {
 struct Hessian::State {
   State(const Graph& training, const Variables& trained, const Dataset& data, const RunOptions& options)
       : State(training, loss_graph(training, options.batch), trained, data, options) {}
-  State(const Graph& training, const Graph& loss, const Variables& trained, const Dataset& data, const RunOptions& options)
+  State(const Graph& training, const Graph& loss, const Variables& trained, const Dataset& data,
+      const RunOptions& options)
       : weights(weights_of(training, loss)),
         graph(product_graph(loss, weights)),
         variables(own_variables(graph, trained, direction_prefix)),
@@ -229,10 +231,12 @@ std::vector<double> Hessian::times(std::span<const double> v) {
 
 Eigenvalues hessian_eigenvalues(Hessian& hessian, const EigenOptions& options) {
   if (options.top < 0 || options.bottom < 0 || options.top + options.bottom < 1)
-    run_error("hessian_eigenvalues: top is {} and bottom {}, one must be above 0 and none below", options.top, options.bottom);
+    run_error("hessian_eigenvalues: top is {} and bottom {}, one must be above 0 and none below", options.top,
+        options.bottom);
   if (options.most_products < 1)
     run_error("hessian_eigenvalues: most_products is {}, must be at least 1", options.most_products);
-  if (!(options.tolerance >= 0)) run_error("hessian_eigenvalues: tolerance is {}, must be at least 0", options.tolerance);
+  if (!(options.tolerance >= 0)) run_error("hessian_eigenvalues: tolerance is {}, must be at least 0",
+      options.tolerance);
   return Lanczos(hessian, options).run();
 }
 

@@ -149,7 +149,8 @@ class Slice {
       const auto at = direction.find(weight.name);
       if (at == direction.end()) run_error("a slice of a loss: the direction lacks {}", weight.name);
       if (at->second.shape() != weight.type.shape)
-        run_error("a slice of a loss: the direction of {} is {}, the variable {}", weight.name, to_string(at->second.type()),
+        run_error("a slice of a loss: the direction of {} is {}, the variable {}", weight.name,
+            to_string(at->second.type()),
                   to_string(weight.type));
       list.push_back(at->second.numbers());
     }
@@ -160,7 +161,8 @@ class Slice {
     std::vector<double> moved;
     for (std::size_t k = 0; k < weights_.size(); ++k) {
       moved = begin_[k];
-      for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += s * right[k][i] + (up != nullptr ? t * (*up)[k][i] : 0);
+      for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += s * right[k][i] + (up != nullptr ? t * (*up)[k][i]
+          : 0);
       store_numbers(weights_[k].type.dtype, moved, variables_.at(weights_[k].name).data());
     }
     return whole_.scalar("loss");

@@ -70,7 +70,8 @@ double learned(const Watched& run) { return last_of(run.history, "val_accuracy")
 
 std::vector<Chart> charts_of(const std::vector<std::pair<std::string, const Watched*>>& runs) {
   Chart gradient{.title = "Gradient of each layer in the first epoch", .x_label = "layer, from the input (6: scores)",
-                 .y_label = "norm", .log_y = true, .curves = {}, .x_range = std::pair{0.7, 6.3}, .width = 500, .height = 300};
+                 .y_label = "norm", .log_y = true, .curves = {}, .x_range = std::pair{0.7, 6.3}, .width = 500,
+                     .height = 300};
   Chart accuracy = epochs_chart("Held-out accuracy", "share recognized", {});
   accuracy.y_range = std::pair{0.0, 1.02};
   int colour = 0;
@@ -121,7 +122,8 @@ Value gelu_layer(Value h, std::string name) { return gelu(dense(h, 48, {.name = 
 // s15]
 
 Shown living_slopes(const Lab& lab) {
-  const auto run = [&](const Layer& layer) { return lab.watch(deep_net(lab, layer, relu_rate), {.epochs = deep_epochs}); };
+  const auto run = [&](const Layer& layer) { return lab.watch(deep_net(lab, layer, relu_rate),
+      {.epochs = deep_epochs}); };
   return compared(lab, {{"ReLU", run(relu_layer)}, {"LeakyReLU", run(leaky_layer)}, {"GELU", run(gelu_layer)}}, "");
 }
 
@@ -155,7 +157,8 @@ Shown initialization(const Lab& lab) {
   const double early = he.history["val_accuracy"].front() - small.history["val_accuracy"].front();
   shown.sentence = fmt::format("ReLU alone is not enough: from weights of N(0, 0.05) the first layer's gradient is {}, and {} are "
                                "recognized after the first epoch; from He's weights, whose variance fits the number of inputs, it is "
-                               "{}, and {} are. ", number(of_small), percent(small.history["val_accuracy"].front()), number(of_he),
+                               "{}, and {} are. ", number(of_small), percent(small.history["val_accuracy"].front()),
+                                   number(of_he),
                                percent(he.history["val_accuracy"].front())) + shown.sentence;
   shown.holds = shown.holds && of_he > 10 * of_small && early > 0.2;
   return shown;
@@ -169,7 +172,8 @@ Value normed_layer(Value h, std::string name) {
 // s18]
 
 Shown normalization(const Lab& lab) {
-  return compared(lab, {{"batch norm", lab.watch(deep_net(lab, normed_layer, relu_rate), {.epochs = deep_epochs})}}, "");
+  return compared(lab, {{"batch norm", lab.watch(deep_net(lab, normed_layer, relu_rate), {.epochs = deep_epochs})}},
+      "");
 }
 
 // [s19
@@ -192,13 +196,15 @@ Shown clipping(const Lab& lab) {
   const Recorded wild = lab.record(exploding_net(lab, {}), "gradient_norm", {.epochs = 20});
   const Recorded tame = lab.record(exploding_net(lab, by_global_norm(1.0)), "gradient_norm", {.epochs = 20});
   const std::string unclipped = wild.history.diverged ? "no clipping (diverges)" : "no clipping";
-  Chart norms{.title = "Norm of all gradients, before clipping, in the first updates", .x_label = "update", .y_label = "norm", .log_y = true,
+  Chart norms{.title = "Norm of all gradients, before clipping, in the first updates", .x_label = "update",
+      .y_label = "norm", .log_y = true,
               .curves = {{.name = unclipped, .x = {}, .y = wild.steps, .colour = 1, .ends = true},
                          {.name = "clipped to 1", .x = {}, .y = tame.steps, .colour = 0}},
               .x_range = std::pair{0.0, 100.0}, .width = 540, .height = 300};
   Chart right = epochs_chart("Held-out accuracy", "share recognized", {}, false);
   right.y_range = std::pair{0.0, 1.02};
-  Curve bad = curve_of(unclipped, wild.history, "val_accuracy"), good = curve_of("clipped to 1", tame.history, "val_accuracy");
+  Curve bad = curve_of(unclipped, wild.history, "val_accuracy"), good = curve_of("clipped to 1", tame.history,
+      "val_accuracy");
   bad.colour = 1;
   good.colour = 0;
   right.curves = {bad, good};
@@ -207,8 +213,10 @@ Shown clipping(const Lab& lab) {
   return {.charts = {norms, right},
           .sentence = fmt::format("Eight layers of weights twice too large: gradients reach {} and the net {}. Clipped together to "
                                   "a norm of 1, the same steps keep their direction, and {} are recognized.",
-                                  number(most), wild.history.diverged ? fmt::format("diverges in epoch {}", wild.history.epochs() + 1)
-                                                                      : fmt::format("ends with {} recognized", percent(without)),
+                                  number(most), wild.history.diverged ? fmt::format("diverges in epoch {}",
+                                      wild.history.epochs() + 1)
+                                                                      : fmt::format("ends with {} recognized",
+                                                                          percent(without)),
                                   percent(with)),
           .holds = most > 100 && with > without + 0.4};
 }
@@ -272,13 +280,17 @@ Shown initializers(const Lab& lab) {
 
 std::vector<Experiment> depth_experiments() {
   return {
-      {"s14", "Vanishing gradients", "In a deep net of sigmoids, gradients shrink layer by layer on their way back.", vanishing},
+      {"s14", "Vanishing gradients", "In a deep net of sigmoids, gradients shrink layer by layer on their way back.",
+          vanishing},
       {"s15", "ReLU, LeakyReLU, GELU", "Activations whose slope is 1 where they are on.", living_slopes},
       {"s16", "Skip connections", "y = x + F(x): gradients have a way around each layer.", skips},
       {"s17", "Weight initialization", "Weights as large as the number of inputs asks for.", initialization},
-      {"s18", "Batch normalization", "Each unit's sums are brought to mean 0 and variance 1 over the batch.", normalization},
-      {"s19", "Exploding gradients and clipping", "Too large weights multiply gradients; clipping bounds the step.", clipping},
-      {"s24", "Pre-training: deep belief nets", "Layers first learn, one by one and without labels, to draw their input again.",
+      {"s18", "Batch normalization", "Each unit's sums are brought to mean 0 and variance 1 over the batch.",
+          normalization},
+      {"s19", "Exploding gradients and clipping", "Too large weights multiply gradients; clipping bounds the step.",
+          clipping},
+      {"s24", "Pre-training: deep belief nets",
+          "Layers first learn, one by one and without labels, to draw their input again.",
        pretraining},
       {"s25", "Glorot and He", "Initializers that keep the size of what goes through.", initializers},
   };

@@ -115,7 +115,8 @@ Shown stationary(const Lab&) {
           .sentence = fmt::format("Starts that lie close together end in different minima of Himmelblau's function. Exactly on "
                                   "the ridge, descent stops at the saddle (curvatures {} and {}); a hundredth beside it, it lingers "
                                   "and then falls to f = {}, a minimum (curvatures {} and {}).",
-                                  number(at_saddle.smallest[0]), number(at_saddle.largest[0]), number(escaped.value.back()),
+                                  number(at_saddle.smallest[0]), number(at_saddle.largest[0]),
+                                      number(escaped.value.back()),
                                   number(at_end.smallest[0]), number(at_end.largest[0])),
           .holds = minima && at_saddle.smallest[0] < 0 && at_end.smallest[0] > 0};
 }
@@ -189,11 +190,13 @@ Shown stochastic(const Lab& lab) {
     smooth.y.push_back(mean[i]);
   }
   const double share = run.steps.size() < 2 ? 0 : static_cast<double>(up) / static_cast<double>(run.steps.size() - 1);
-  return {.charts = {{.title = "The loss of the one sample that each step looks at", .x_label = "update", .y_label = "loss",
+  return {.charts = {{.title = "The loss of the one sample that each step looks at", .x_label = "update",
+      .y_label = "loss",
                       .curves = {raw, smooth}, .y_range = std::pair{0.0, 5.0}, .width = 620, .height = 320}},
           .sentence = fmt::format("{} updates in {} epochs: the loss jumps from sample to sample ({} of the steps see a larger one "
                                   "than the step before), while its mean over 100 falls from {} to {}.",
-                                  run.steps.size(), run.history.epochs(), percent(share), number(mean[std::min<std::size_t>(99, mean.size() - 1)]),
+                                  run.steps.size(), run.history.epochs(), percent(share),
+                                      number(mean[std::min<std::size_t>(99, mean.size() - 1)]),
                                   number(mean.back())),
           .holds = mean.back() < 0.6 * mean[std::min<std::size_t>(99, mean.size() - 1)] && share > 0.3};
 }
@@ -207,7 +210,8 @@ History batches_of(const Lab& lab, Dim batch) {
 
 Shown mini_batches(const Lab& lab) {
   Chart by_epoch = epochs_chart("By epoch", "training loss", {}, true);
-  Chart by_time{.title = "By time", .x_label = "seconds", .y_label = "training loss", .log_y = true, .curves = {}, .width = 520, .height = 300};
+  Chart by_time{.title = "By time", .x_label = "seconds", .y_label = "training loss", .log_y = true, .curves = {},
+      .width = 520, .height = 300};
   std::vector<std::string> facts;
   std::vector<double> losses;
   for (const Dim batch : {Dim{1}, Dim{16}, Dim{128}, lab.train.size()}) {
@@ -219,11 +223,13 @@ Shown mini_batches(const Lab& lab) {
     for (const double s : history["seconds"]) timed.x.push_back(seconds += s);
     by_time.curves.push_back(std::move(timed));
     losses.push_back(history.last("loss"));
-    facts.push_back(fmt::format("{}: {} updates an epoch, loss {} after {:.2f} s", name, (lab.train.size() + batch - 1) / batch,
+    facts.push_back(fmt::format("{}: {} updates an epoch, loss {} after {:.2f} s", name, (lab.train.size()
+        + batch - 1) / batch,
                                 number(losses.back()), seconds));
   }
   return {.charts = {by_epoch, by_time},
-          .sentence = fmt::format("Samples a step and what {} epochs at one rate ({}) reach: {}.", lab.epochs(15), batch_rate,
+          .sentence = fmt::format("Samples a step and what {} epochs at one rate ({}) reach: {}.", lab.epochs(15),
+              batch_rate,
                                   fmt::join(facts, "; ")),
           .holds = losses[1] < losses[3] && losses[2] < losses[3]};
 }
@@ -234,7 +240,8 @@ std::vector<Experiment> descent_experiments() {
   return {
       {"s1", "The objective", "Training makes one number small: the mean loss of the training samples.", objective},
       {"s2", "Convex optimization", "On a convex function every local minimum is the global one.", convex},
-      {"s3", "Local minima and saddle points", "Where the gradient is 0, the Hessian's eigenvalues say what it is.", stationary},
+      {"s3", "Local minima and saddle points", "Where the gradient is 0, the Hessian's eigenvalues say what it is.",
+          stationary},
       {"s4", "Batch gradient descent", "All samples, one update an epoch.", full},
       {"s5", "Stochastic gradient descent", "One random sample an update.", stochastic},
       {"s6", "Mini-batches", "A random part of the samples an update: between the two.", mini_batches},

@@ -52,13 +52,16 @@ Shown overfitting(const Lab& lab) {
   const std::vector<double> held_out = history["val_loss"];
   const auto best = std::min_element(held_out.begin(), held_out.end());
   Chart accuracy = epochs_chart("Accuracy", "share recognized",
-                                {curve_of("training", history, "accuracy"), curve_of("held out", history, "val_accuracy")});
+                                {curve_of("training", history, "accuracy"), curve_of("held out", history,
+                                    "val_accuracy")});
   accuracy.y_range = std::pair{0.0, 1.02};
-  return {.charts = {epochs_chart("Loss", "loss", {curve_of("training", history, "loss"), curve_of("held out", history, "val_loss")}),
+  return {.charts = {epochs_chart("Loss", "loss", {curve_of("training", history, "loss"), curve_of("held out", history,
+      "val_loss")}),
                      accuracy},
           .sentence = fmt::format("The training loss goes on falling to {}, wrong labels and all ({} of them learned), while the "
                                   "held-out loss turns in epoch {} at {} and climbs to {}.",
-                                  number(history.last("loss")), percent(history.last("accuracy")), best - held_out.begin() + 1,
+                                  number(history.last("loss")), percent(history.last("accuracy")),
+                                      best - held_out.begin() + 1,
                                   number(*best), number(held_out.back())),
           .holds = history.last("loss") < 0.3 * history["loss"].front() && held_out.back() > 1.3 * *best};
 }
@@ -75,14 +78,16 @@ Shown against_overfitting(const Lab& lab, const std::vector<std::pair<std::strin
   Shown shown;
   int colour = 0;
   for (const auto& [name, history] : runs) {
-    Curve own = curve_of(name + ": held out", history, "val_loss"), own_train = curve_of(name + ": training", history, "loss");
+    Curve own = curve_of(name + ": held out", history, "val_loss"), own_train = curve_of(name + ": training", history,
+        "loss");
     Curve own_right = curve_of(name, history, "val_accuracy");
     own.colour = own_train.colour = own_right.colour = colour++;
     own_train.dashed = true;
     curves.push_back(own_train);
     curves.push_back(own);
     right.push_back(own_right);
-    facts.push_back(fmt::format("{} {} ({} recognized)", name, number(history.last("val_loss")), percent(history.last("val_accuracy"))));
+    facts.push_back(fmt::format("{} {} ({} recognized)", name, number(history.last("val_loss")),
+        percent(history.last("val_accuracy"))));
     shown.holds = shown.holds && history.last("val_loss") < 0.9 * base.last("val_loss");
   }
   Chart losses = epochs_chart("Loss", "loss", curves);
@@ -90,7 +95,8 @@ Shown against_overfitting(const Lab& lab, const std::vector<std::pair<std::strin
   Chart accuracy = epochs_chart("Held-out accuracy", "share recognized", right);
   accuracy.width = 480;
   shown.charts = {losses, accuracy};
-  shown.sentence = fmt::format("Held-out loss after {} epochs: {}; without anything {} ({}).", base.epochs(), fmt::join(facts, ", "),
+  shown.sentence = fmt::format("Held-out loss after {} epochs: {}; without anything {} ({}).", base.epochs(),
+      fmt::join(facts, ", "),
                                number(base.last("val_loss")), percent(base.last("val_accuracy")));
   return shown;
 }
@@ -111,7 +117,8 @@ double share_of_zeros(const History& history) {
 Shown penalties(const Lab& lab) {
   const History squared = with_penalty(lab, l2(0.005)), absolute = with_penalty(lab, l1(0.0005));
   Shown shown = against_overfitting(lab, {{"L2", squared}, {"L1", absolute}});
-  shown.sentence += fmt::format(" L1 leaves {} of the first kernel's weights below 0.001, L2 {}.", percent(share_of_zeros(absolute)),
+  shown.sentence += fmt::format(" L1 leaves {} of the first kernel's weights below 0.001, L2 {}.",
+      percent(share_of_zeros(absolute)),
                                 percent(share_of_zeros(squared)));
   shown.holds = shown.holds && share_of_zeros(absolute) > share_of_zeros(squared);
   return shown;
@@ -150,12 +157,14 @@ Shown stopping(const Lab& lab) {
   all.faint = true;
   own.colour = 0;
   Chart chart = epochs_chart("Held-out loss", "loss", {all, own});
-  if (history.best_epoch > 0) chart.marks.push_back({static_cast<double>(history.best_epoch), least(history), "weights given back"});
+  if (history.best_epoch > 0) chart.marks.push_back({static_cast<double>(history.best_epoch), least(history),
+      "weights given back"});
   return {.charts = {chart},
           .sentence = fmt::format("Training ends after epoch {} of {}, ten epochs after the best, and gives back the weights of epoch "
                                   "{}: held-out loss {} and {} recognized, against {} and {} at the end of the full run.",
                                   history.epochs(), base.epochs(), history.best_epoch, number(scores["loss"]),
-                                  percent(scores["accuracy"]), number(base.last("val_loss")), percent(base.last("val_accuracy"))),
+                                  percent(scores["accuracy"]), number(base.last("val_loss")),
+                                      percent(base.last("val_accuracy"))),
           .holds = history.epochs() < base.epochs() && scores["loss"] < 0.9 * base.last("val_loss")};
 }
 

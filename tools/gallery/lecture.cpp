@@ -34,7 +34,8 @@ Shown compile_call(const Lab& lab) {
   Curve second = curve_of("from scores", from_scores, "loss");
   second.dashed = true;
   Chart right = epochs_chart("Accuracy, mean over samples", "share recognized",
-                             {curve_of("training", from_probabilities, "accuracy"), curve_of("held out", from_probabilities, "val_accuracy")});
+                             {curve_of("training", from_probabilities, "accuracy"), curve_of("held out",
+                                 from_probabilities, "val_accuracy")});
   return {.charts = {epochs_chart("SGD(0.1, momentum 0.9), sparse categorical cross-entropy", "training loss",
                                   {curve_of("from probabilities", from_probabilities, "loss"), second}), right},
           .sentence = fmt::format("After {} epochs the training loss is {} and {} of the held-out samples are recognized. A net that ends "
@@ -60,12 +61,15 @@ Shown fit_for_long(const Lab& lab) {
   const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
   const double updates = std::ceil(static_cast<double>(lab.train.size()) / 15) * static_cast<double>(history.epochs());
   Chart accuracy = epochs_chart("Accuracy", "share recognized",
-                                {curve_of("training", history, "accuracy"), curve_of("held out", history, "val_accuracy")});
+                                {curve_of("training", history, "accuracy"), curve_of("held out", history,
+                                    "val_accuracy")});
   return {.charts = {epochs_chart("fit(batch_size=15, epochs=1000, validation_data=...)", "loss",
-                                  {curve_of("training", history, "loss"), curve_of("held out", history, "val_loss")}, true), accuracy},
+                                  {curve_of("training", history, "loss"), curve_of("held out", history, "val_loss")},
+                                      true), accuracy},
           .sentence = fmt::format("{} epochs of {} samples, batches of 15, are {:.0f} updates, judged {} times on {} held-out samples, in "
                                   "{:.1f} s. The training loss ends at {}, the held-out accuracy at {}.",
-                                  history.epochs(), lab.train.size(), updates, history.epochs(), lab.held_out.size(), total,
+                                  history.epochs(), lab.train.size(), updates, history.epochs(), lab.held_out.size(),
+                                      total,
                                   number(history.last("loss")), percent(history.last("val_accuracy"))),
           .holds = history.last("loss") < history["loss"].front()};
 }
@@ -76,7 +80,8 @@ std::vector<Experiment> lecture_experiments() {
   return {
       {"s26", "compile(SGD(0.1, momentum=0.9), SparseCategoricalCrossentropy(), ['accuracy'])",
        "Optimizer, loss and metric of the lecture's program.", compile_call},
-      {"s27", "fit(batch_size=15, epochs=1000, validation_data)", "The lecture's call, with its schedule.", fit_for_long},
+      {"s27", "fit(batch_size=15, epochs=1000, validation_data)", "The lecture's call, with its schedule.",
+          fit_for_long},
   };
 }
 

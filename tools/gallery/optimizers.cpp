@@ -53,13 +53,15 @@ Shown nesterov(const Lab& lab) {
   };
   Chart values{.title = "Height above the minimum", .x_label = "step", .y_label = "f", .log_y = true,
                .curves = {{.name = "momentum", .x = count(heavy.value.size()), .y = heavy.value},
-                          {.name = "NAG", .x = count(ahead.value.size()), .y = ahead.value}}, .width = 480, .height = 320};
+                          {.name = "NAG", .x = count(ahead.value.size()), .y = ahead.value}}, .width = 480,
+                              .height = 320};
   const History a = learn_digits_by(lab, Sgd{.rate = 0.01, .momentum = 0.9});
   const History b = learn_digits_by(lab, Sgd{.rate = 0.01, .momentum = 0.9, .nesterov = true});
   return {.charts = {map, values},
           .sentence = fmt::format("On a long bowl, 100 steps at the same rate end {} above the minimum with momentum and {} with the "
                                   "gradient taken ahead. On the digits, {} epochs give {} and {}: there the two differ little.",
-                                  number(heavy.value.back()), number(ahead.value.back()), a.epochs(), number(a.last("loss")),
+                                  number(heavy.value.back()), number(ahead.value.back()), a.epochs(),
+                                      number(a.last("loss")),
                                   number(b.last("loss"))),
           .holds = ahead.value.back() < 0.1 * heavy.value.back()};
 }
@@ -124,7 +126,8 @@ Shown zoo(const Lab& lab) {
     base.faint = true;
     own.colour = 0;
     const double held_out = last_of(history, "val_accuracy");
-    shown.charts.push_back({.title = fmt::format("{}: {}", name, percent(held_out)), .log_y = true, .curves = {base, own},
+    shown.charts.push_back({.title = fmt::format("{}: {}", name, percent(held_out)), .log_y = true, .curves = {base,
+        own},
                             .y_range = std::pair{1e-3, 5.0}, .width = 246, .height = 160, .legend = false});
     worst = std::min(worst, held_out);
     best = std::max(best, held_out);

@@ -38,7 +38,8 @@ pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6p
 std::string code_of(const std::string& row) {
   for (const Code& code : codes())
     if (code.row == row)
-      return fmt::format("<pre><code>{}</code></pre>\n<div class=\"file\">{}</div>\n", xml_text(code.text), xml_text(code.file));
+      return fmt::format("<pre><code>{}</code></pre>\n<div class=\"file\">{}</div>\n", xml_text(code.text),
+          xml_text(code.file));
   return "";
 }
 
@@ -59,7 +60,8 @@ std::string page_of(const std::vector<Exhibit>& exhibits, const std::string& dat
   std::string links, sections;
   for (const Exhibit& exhibit : exhibits) {
     seconds += exhibit.seconds;
-    links += fmt::format("<a href=\"#{0}\" title=\"{1}\">{0}</a>\n", exhibit.experiment.row, xml_text(exhibit.experiment.title));
+    links += fmt::format("<a href=\"#{0}\" title=\"{1}\">{0}</a>\n", exhibit.experiment.row,
+        xml_text(exhibit.experiment.title));
     sections += section_of(exhibit);
   }
   return fmt::format(
@@ -71,7 +73,8 @@ std::string page_of(const std::vector<Exhibit>& exhibits, const std::string& dat
       "run ({} in {:.1f} seconds).</p>\n"
       "<p>Data: {}. <code>lab.fit</code> is <code>fit()</code> on the training samples, judged after each epoch on the samples "
       "held out, on one thread, so that each run gives the same numbers (times apart).</p>\n</header>\n<nav>\n{}</nav>\n{}</body>\n</html>\n",
-      chart_style(), page_style, exhibits.size() == 1 ? "1 experiment" : fmt::format("{} experiments", exhibits.size()), seconds, xml_text(data), links, sections);
+      chart_style(), page_style, exhibits.size() == 1 ? "1 experiment" : fmt::format("{} experiments",
+          exhibits.size()), seconds, xml_text(data), links, sections);
 }
 
 }  // namespace thalweg::gallery

@@ -71,9 +71,11 @@ Shown piecewise(const Lab& lab) {
   const auto first = std::count(rates.begin(), rates.end(), 0.1);
   const double n = updates(lab);
   const History constant = learn_at(lab, high);
-  const History stepped = learn_at(lab, piecewise_constant({std::floor(0.6 * n), std::floor(0.8 * n)}, {high, high / 5, high / 25}));
+  const History stepped = learn_at(lab, piecewise_constant({std::floor(0.6 * n), std::floor(0.8 * n)}, {high, high / 5,
+      high / 25}));
   Shown shown = with_and_without("piecewise_constant", constant, constant_name, stepped);
-  shown.charts.insert(shown.charts.begin(), {.title = "piecewise_constant({700, 900}, {0.1, 0.05, 0.01})", .x_label = "update",
+  shown.charts.insert(shown.charts.begin(), {.title = "piecewise_constant({700, 900}, {0.1, 0.05, 0.01})",
+      .x_label = "update",
                                              .y_label = "rate", .curves = {{.name = "", .x = {}, .y = rates}},
                                              .y_range = std::pair{0.0, 0.11}, .width = 520, .height = 300});
   shown.sentence = fmt::format("The lecture's schedule makes {} updates at 0.1 before it falls: its boundaries count updates, and "
@@ -130,7 +132,8 @@ Shown zoo(const Lab& lab) {
   }
   shown.sentence = fmt::format("The rate (mean of each epoch) of {} schedules on one net, and the training loss after {} epochs: {} "
                                "of the others end below the constant rate's {}; the lowest is {} with {}.",
-                               runs.size(), runs.front().second.epochs(), better, number(runs.front().second.last("loss")),
+                               runs.size(), runs.front().second.epochs(), better,
+                                   number(runs.front().second.last("loss")),
                                best->first, number(best->second.last("loss")));
   shown.holds = better > runs.size() / 2;
   return shown;
