@@ -150,9 +150,15 @@ class Dot {
     for (const Graph::Output& out : graph_.outputs())
       text_ += fmt::format("  r{0} [label={1}, shape=ellipse, fillcolor=\"#ffffff\"];\n  n{2} -> r{0};\n", number++,
                            quoted("output " + out.name), out.value.node);
-    for (const Graph::Update& update : graph_.updates())
+    for (const Graph::Update& update : graph_.updates()) {
+      if (graph_.size() > large) {
+        text_ += fmt::format("  u{0} [label={1}, shape=plain, style=\"\"];\n  n{2} -> u{0} [style=dashed];\n",
+                             update.variable.node, quoted("update " + labels_(update.variable)), update.next.node);
+        continue;
+      }
       text_ += fmt::format("  n{} -> n{} [style=dashed, constraint=false, label=\"update\"];\n", update.next.node,
                            update.variable.node);
+    }
   }
 
   const Staged& staged_;

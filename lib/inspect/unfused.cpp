@@ -133,8 +133,9 @@ class Search {
     }
     if (!is_group(from) || !is_group(to)) return Unfused::own_kernel;
     if (graph_.type(value).shape != graph_.node(consumer).types[0].shape) return Unfused::shape;
-    if (reaches(from, to)) return Unfused::cycle;
-    for (const std::size_t other : before_[to])
+    const std::set<std::size_t> read = read_with(consumer, to);
+    if (reaches(from, read)) return Unfused::cycle;
+    for (const std::size_t other : read)
       if (other != from && level_[other] >= level_[from]) return Unfused::later_operand;
     const std::size_t steps = kernel_of_.connected(from, value.node).size() + kernel_of_.connected(to, consumer).size();
     return steps > PlanReport::longest_group ? Unfused::group_limit : Unfused::missed;
@@ -145,9 +146,17 @@ class Search {
     return readers_[value.node].size() > 1 ? Unfused::other_readers : Unfused::no_epilogue;
   }
 
-  /// Whether a path leads from one kernel to the other through a third. Kernels stand in execution order.
-  bool reaches(std::size_t from, std::size_t to) const {
-    std::set<std::size_t> waiting = before_[to];
+  /// The kernels whose results a node needs, with what is connected with it in its own kernel.
+  std::set<std::size_t> read_with(NodeId node, std::size_t kernel) const {
+    std::set<std::size_t> read;
+    for (const NodeId member : kernel_of_.connected(kernel, node))
+      for (const ValueId operand : graph_.operands(member))
+        if (const auto k = kernel_of_(kernel_of_.origin(operand).node); k && *k != kernel) read.insert(*k);
+    return read;
+  }
+
+  /// Whether a path leads from one kernel through another to one of some. Kernels stand in execution order.
+  bool reaches(std::size_t from, std::set<std::size_t> waiting) const {
     waiting.erase(from);
     while (!waiting.empty() && *waiting.rbegin() > from) {
       const std::size_t k = *waiting.rbegin();
