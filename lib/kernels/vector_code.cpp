@@ -336,7 +336,8 @@ class LoopWriter : public VectorWriter {
       register_of_[index(x)] = -1;
     }
     if (spill_[index(x)] >= 0) {
-      free_spills_.push_back(spill_[index(x)]);
+      // Not yet free: the instruction may still read it there, after making room for its result.
+      ended_spills_.push_back(spill_[index(x)]);
       spill_[index(x)] = -1;
     }
   }
@@ -388,6 +389,7 @@ class LoopWriter : public VectorWriter {
     spill_.assign(lines_.size(), -1);
     for (const Kept& k : kept_) hold(k.reg, k.line);
     free_spills_.clear();
+    ended_spills_.clear();
     const int frame_before = frame_;
     stored_.assign(loop_.outputs.size(), false);
     for (std::size_t i = 0; i < lines_.size(); ++i) {
@@ -395,6 +397,8 @@ class LoopWriter : public VectorWriter {
       locked_.fill(false);
       if (!has_home(i) && !is_read_in_place(i)) line(i);
       for (const int x : lines_[i].x) release(x, i);
+      free_spills_.insert(free_spills_.end(), ended_spills_.begin(), ended_spills_.end());
+      ended_spills_.clear();
       if (i >= all_loaded_) store_what_is_ready(i);
     }
     store_what_is_ready(lines_.size());
@@ -719,7 +723,7 @@ class LoopWriter : public VectorWriter {
   int elements_ = lanes, ahead_ = 0;  ///< ahead of rax, in elements
   std::array<int, most_held> holder_{};
   std::array<bool, most_held> locked_{};
-  std::vector<int> register_of_, spill_, free_spills_;
+  std::vector<int> register_of_, spill_, free_spills_, ended_spills_;
   std::vector<bool> stored_;
   Ymm any_register_;
   Address any_memory_ = ptr[rsp];

@@ -328,7 +328,8 @@ TEST(Program, NamesTheUsersLineWhenAStepFails) {
 
 TEST(Program, RefusesToRunBeforeItIsFed) {
   Graph g("sum");
-  g.output("y", input(g, "a", f32(2)) + input(g, "b", f32(2)));
+  const Value a = input(g, "a", f32(2)), b = input(g, "b", f32(2));
+  g.output("y", a + b);
   Program p = compile(g);
   EXPECT_EQ(error_of([&] { p.run(); }),
             "program 'sum' was run before its input 'a' (f32[2]), 'b' (f32[2]) was fed");

@@ -157,7 +157,7 @@ TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
       {"train", "thalweg: thalweg train needs a command: digits, mnist, csv (see thalweg train --help)\n"},
       {"train digit", "thalweg: there is no command 'digit' (did you mean digits?) (see thalweg train --help)\n"},
       {"train digits --epoch 3",
-       "thalweg: there is no option '--epoch' (did you mean --epochs?) (see thalweg train digits --help)\n"},
+       "thalweg: there is no option '--epoch' (did you mean --epochs, --batch?) (see thalweg train digits --help)\n"},
       {"summary tiny --threds=2",
        "thalweg: there is no option '--threds' (did you mean --threads?) (see thalweg summary --help)\n"},
       {"dump tiny --stage fusd",
