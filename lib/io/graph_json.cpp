@@ -148,7 +148,12 @@ class Converter {
 
   std::string type_text(const json& output, const std::string& at) const {
     static const std::unordered_map<std::string, std::string> ours{{"s32", "i32"}, {"s64", "i64"}, {"boolean", "bool"}};
-    const std::string dtype = word(output, "dtype", at);
+    std::string dtype = word(output, "dtype", at);
+    if (dtype == "undef") {  // one that viewers do not know; the type beside it says which
+      const std::string type = string_in(output, "type", at);
+      dtype = type.substr(0, type.find('['));
+      if (!is_word(dtype)) fail(at, fmt::format("has `{}` as its `type`", shown(type)));
+    }
     const auto known = ours.find(dtype);
     std::string text = (known == ours.end() ? dtype : known->second) + "[";
     const json& shape = list(output, "shape", at);
@@ -174,6 +179,8 @@ class Converter {
     if (!attrs.is_object()) fail(at, "has `attrs` that are not an object");
     std::string text;
     for (const auto& [name, attr] : attrs.items()) {
+      // For viewers, which show attributes alone; the node says them itself.
+      if (name == "origin" || name == "scope" || name == "line") continue;
       if (!is_word(name)) fail(at, fmt::format("has an attribute `{}`", shown(name)));
       const json& value = member(attr, "value", at);
       text += (text.empty() ? " {" : ", ") + name + "=" + attr_text(value, kind_of(op, name, value), name, at);
