@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/kernels/finite.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -39,5 +42,15 @@ bool all_finite(DType dtype, const void* elements, std::size_t n) {
     default: return true;
   }
 }
+
+std::optional<std::size_t> first_not_finite(const Tensor& tensor) {
+  const auto n = static_cast<std::size_t>(tensor.type().elements());
+  if (all_finite(tensor.type().dtype, tensor.data(), n)) return {};
+  for (std::size_t i = 0; i < n; ++i)
+    if (!std::isfinite(tensor.number(i))) return i;
+  return {};
+}
+
+std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
 
 }  // namespace thalweg

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/train/check_finite.h"
 
-#include <cmath>
 #include <vector>
 
 #include "thalweg/graph/fail.h"
@@ -10,6 +9,7 @@
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/io/graph_text.h"
 #include "thalweg/lib/io/safetensors.h"
+#include "thalweg/lib/kernels/finite.h"
 
 namespace thalweg {
 namespace {
@@ -30,15 +30,6 @@ Graph with_all_values(const Graph& graph) {
       if (const ValueId v{id, r}; is_kept(all, v)) all.output(output_name(v), all.value(v));
   return all;
 }
-
-std::optional<std::size_t> first_not_finite(const Tensor& tensor) {
-  const std::size_t n = static_cast<std::size_t>(tensor.type().elements());
-  for (std::size_t i = 0; i < n; ++i)
-    if (!std::isfinite(tensor.number(i))) return i;
-  return {};
-}
-
-std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
 
 NotFinite found(const Graph& graph, const Program& program, ValueId v, std::size_t index, double number) {
   const Node& node = graph.node(v.node);

@@ -11,6 +11,7 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/kernels/finite.h"
 #include "thalweg/lib/kernels/simd.h"
 #include "thalweg/lib/onednn/version.h"
 #include "thalweg/lib/train/accumulation.h"
@@ -35,25 +36,6 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
-
-/// The first number of the tensor that is nan or infinite.
-std::optional<double> first_not_finite(const Tensor& tensor) {
-  const auto search = [](auto numbers, auto number_of) -> std::optional<double> {
-    for (const auto x : numbers)
-      if (!std::isfinite(number_of(x))) return static_cast<double>(number_of(x));
-    return {};
-  };
-  const auto itself = [](auto x) { return x; };
-  switch (tensor.type().dtype) {
-    case DType::f32: return search(tensor.as<float>(), itself);
-    case DType::f64: return search(tensor.as<double>(), itself);
-    case DType::bf16: return search(tensor.as<std::uint16_t>(), float_of);
-    default: return {};
-  }
-}
-
-/// `nan` without the sign that the processor happens to give it.
-std::string number_text(double x) { return std::isnan(x) ? "nan" : fmt::format("{:.6g}", x); }
 
 /// The options, whose numbers are in their ranges; else a RunError at the caller's line.
 const FitOptions& checked(const FitOptions& options, SourceLoc loc) {
@@ -572,8 +554,8 @@ class Training final : public TrainingRun {
   [[noreturn]] void tell_variable(const Samples& samples) const {
     for (const Graph::Update& update : graph_.updates()) {
       const std::string& name = graph_.node(update.variable.node).name;
-      if (const auto x = first_not_finite(history_.variables.at(name)))
-        diverged("variable '" + name + "'", *x, samples);
+      const Tensor& value = history_.variables.at(name);
+      if (const auto at = first_not_finite(value)) diverged("variable '" + name + "'", value.number(*at), samples);
     }
     throw InternalError("a step wrote what is not finite, and no variable holds it");
   }
@@ -614,11 +596,10 @@ class Training final : public TrainingRun {
       const Dim number = samples.number(place);
       const Dataset sample = rows(*samples.data, number, number + 1);
       for (const auto& [what, tensor] : {std::pair("", &sample.inputs), std::pair(" of its label", &sample.labels)}) {
-        if (!*tensor || !first_not_finite(*tensor)) continue;
-        const std::vector<double> numbers = tensor->numbers();
-        const auto at = std::find_if_not(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); });
-        return fmt::format("sample {} of the data set holds {} at element {}{}", number, number_text(*at),
-                           at - numbers.begin(), what);
+        if (!*tensor) continue;
+        if (const auto at = first_not_finite(*tensor))
+          return fmt::format("sample {} of the data set holds {} at element {}{}", number,
+                             number_text(tensor->number(*at)), *at, what);
       }
     }
     return {};
