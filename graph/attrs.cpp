@@ -46,35 +46,62 @@ void check_value(const AttrSpec& spec, const AttrValue& value) {
   };
   switch (spec.kind) {
     case AttrKind::flag: return;
-    case AttrKind::integer: return check(static_cast<double>(std::get<std::int64_t>(value)));
-    case AttrKind::real: return check(std::get<double>(value));
+    case AttrKind::integer: return check(static_cast<double>(value.integer()));
+    case AttrKind::real: return check(value.real());
     case AttrKind::text:
-      if (!spec.choices.empty() && !is_choice(spec.choices, std::get<std::string>(value)))
-        rule_error("attribute {} is '{}', must be one of {}", spec.name, shown(std::get<std::string>(value)),
+      if (!spec.choices.empty() && !is_choice(spec.choices, value.text()))
+        rule_error("attribute {} is '{}', must be one of {}", spec.name, shown(value.text()),
                    spec.choices);
       return;
     case AttrKind::integers:
-      for (const std::int64_t x : std::get<std::vector<std::int64_t>>(value)) check(static_cast<double>(x));
+      for (const std::int64_t x : value.integers()) check(static_cast<double>(x));
       return;
     case AttrKind::reals:
-      for (const double x : std::get<std::vector<double>>(value)) check(x);
+      for (const double x : value.reals()) check(x);
       return;
   }
 }
 
 /// Integers are welcome where reals are asked for.
 AttrValue as_kind(const AttrSpec& spec, AttrValue value) {
-  if (value.index() == static_cast<std::size_t>(spec.kind)) return value;
-  if (spec.kind == AttrKind::real && std::holds_alternative<std::int64_t>(value))
-    return static_cast<double>(std::get<std::int64_t>(value));
-  if (spec.kind == AttrKind::reals && std::holds_alternative<std::vector<std::int64_t>>(value)) {
-    const auto& whole = std::get<std::vector<std::int64_t>>(value);
-    return std::vector<double>(whole.begin(), whole.end());
-  }
+  if (value.kind() == spec.kind) return value;
+  if (spec.kind == AttrKind::real && value.kind() == AttrKind::integer)
+    return static_cast<double>(value.integer());
+  if (spec.kind == AttrKind::reals && value.kind() == AttrKind::integers)
+    return std::vector<double>(value.integers().begin(), value.integers().end());
   rule_error("attribute {} is {}, must be {}", spec.name, shown(to_string(value)), to_string(spec.kind));
 }
 
 }  // namespace
+
+AttrValue::AttrValue(std::string x)
+    : kind_(AttrKind::text), shared_(std::make_shared<const std::string>(std::move(x))) {}
+AttrValue::AttrValue(std::string_view x) : AttrValue(std::string(x)) {}
+AttrValue::AttrValue(std::vector<std::int64_t> x)
+    : kind_(AttrKind::integers), shared_(std::make_shared<const std::vector<std::int64_t>>(std::move(x))) {}
+AttrValue::AttrValue(std::vector<double> x)
+    : kind_(AttrKind::reals), shared_(std::make_shared<const std::vector<double>>(std::move(x))) {}
+
+void AttrValue::wrong_kind(AttrKind wanted) const {
+  throw InternalError(fmt::format("an attribute that is {} was read as {}", to_string(kind_), to_string(wanted)));
+}
+
+bool operator==(const AttrValue& a, const AttrValue& b) {
+  const auto same_bits = [](double x, double y) {
+    return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y);
+  };
+  if (a.kind_ != b.kind_) return false;
+  switch (a.kind_) {
+    case AttrKind::flag:
+    case AttrKind::integer: return a.integer_ == b.integer_;
+    case AttrKind::real: return same_bits(a.real_, b.real_);
+    case AttrKind::text: return a.text() == b.text();
+    case AttrKind::integers: return a.integers() == b.integers();
+    case AttrKind::reals:
+      return std::equal(a.reals().begin(), a.reals().end(), b.reals().begin(), b.reals().end(), same_bits);
+  }
+  return false;
+}
 
 const AttrValue& Attrs::find(std::string_view name) const {
   for (const Attr& attr : values_)
@@ -83,23 +110,8 @@ const AttrValue& Attrs::find(std::string_view name) const {
 }
 
 bool operator==(const Attrs& a, const Attrs& b) {
-  const auto same_bits = [](double x, double y) {
-    return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y);
-  };
-  if (a.values_.size() != b.values_.size()) return false;
-  for (std::size_t i = 0; i < a.values_.size(); ++i) {
-    const AttrValue &x = a.values_[i].value, &y = b.values_[i].value;
-    if (a.values_[i].name != b.values_[i].name || x.index() != y.index()) return false;
-    if (const double* real = std::get_if<double>(&x)) {
-      if (!same_bits(*real, std::get<double>(y))) return false;
-    } else if (const auto* reals = std::get_if<std::vector<double>>(&x)) {
-      const auto& others = std::get<std::vector<double>>(y);
-      if (!std::equal(reals->begin(), reals->end(), others.begin(), others.end(), same_bits)) return false;
-    } else if (x != y) {
-      return false;
-    }
-  }
-  return true;
+  return std::equal(a.values_.begin(), a.values_.end(), b.values_.begin(), b.values_.end(),
+                    [](const Attr& x, const Attr& y) { return x.name == y.name && x.value == y.value; });
 }
 
 std::string_view to_string(AttrKind kind) {
@@ -161,21 +173,20 @@ std::string real_text(double x) {
   return fmt::format("{}", x);
 }
 
-struct AttrText {
-  std::string operator()(bool x) const { return x ? "true" : "false"; }
-  std::string operator()(std::int64_t x) const { return std::to_string(x); }
-  std::string operator()(double x) const { return real_text(x); }
-  std::string operator()(const std::string& x) const { return x; }
-  std::string operator()(const std::vector<std::int64_t>& x) const { return fmt::format("[{}]", fmt::join(x, ",")); }
-  std::string operator()(const std::vector<double>& x) const {
-    std::string text = "[";
-    for (const double v : x) text += (text.size() > 1 ? "," : "") + real_text(v);
-    return text + "]";
-  }
-};
-
 }  // namespace
 
-std::string to_string(const AttrValue& value) { return std::visit(AttrText{}, value); }
+std::string to_string(const AttrValue& value) {
+  switch (value.kind()) {
+    case AttrKind::flag: return value.flag() ? "true" : "false";
+    case AttrKind::integer: return std::to_string(value.integer());
+    case AttrKind::real: return real_text(value.real());
+    case AttrKind::text: return value.text();
+    case AttrKind::integers: return fmt::format("[{}]", fmt::join(value.integers(), ","));
+    case AttrKind::reals: break;
+  }
+  std::string text = "[";
+  for (const double v : value.reals()) text += (text.size() > 1 ? "," : "") + real_text(v);
+  return text + "]";
+}
 
 }  // namespace thalweg

@@ -5,35 +5,70 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
+#include <utility>
 #include <vector>
 
 #include "thalweg/graph/error.h"
 
 namespace thalweg {
 
-/// The kinds of attribute value, in the order of AttrValue's alternatives.
+/// The kinds of attribute value.
 enum class AttrKind : std::uint8_t { flag, integer, real, text, integers, reals };
-using AttrValue =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>, std::vector<double>>;
+
+/// A value of one of those kinds. Texts and lists never change once made, so that copies share them.
+class THALWEG_API AttrValue {
+ public:
+  AttrValue(bool x = false) : kind_(AttrKind::flag), integer_(x) {}                       // NOLINT: by design
+  AttrValue(std::int64_t x) : kind_(AttrKind::integer), integer_(x) {}                    // NOLINT: by design
+  AttrValue(int x) : AttrValue(std::int64_t{x}) {}                                        // NOLINT: by design
+  AttrValue(double x) : kind_(AttrKind::real), real_(x) {}                                // NOLINT: by design
+  AttrValue(std::string x);                                                               // NOLINT: by design
+  AttrValue(std::string_view x);                                                          // NOLINT: by design
+  AttrValue(const char* x) : AttrValue(std::string_view(x)) {}                            // NOLINT: by design
+  AttrValue(std::vector<std::int64_t> x);                                                 // NOLINT: by design
+  AttrValue(std::vector<double> x);                                                       // NOLINT: by design
+
+  AttrKind kind() const { return kind_; }
+  /// The value as what it is; throws InternalError if it is of another kind.
+  bool flag() const { return must_be(AttrKind::flag).integer_ != 0; }
+  std::int64_t integer() const { return must_be(AttrKind::integer).integer_; }
+  double real() const { return must_be(AttrKind::real).real_; }
+  const std::string& text() const { return *static_cast<const std::string*>(must_be(AttrKind::text).shared_.get()); }
+  const std::vector<std::int64_t>& integers() const {
+    return *static_cast<const std::vector<std::int64_t>*>(must_be(AttrKind::integers).shared_.get());
+  }
+  const std::vector<double>& reals() const {
+    return *static_cast<const std::vector<double>*>(must_be(AttrKind::reals).shared_.get());
+  }
+  /// Same kind, same value; reals compared by their bits, so that -0 and 0 differ.
+  friend THALWEG_API bool operator==(const AttrValue& a, const AttrValue& b);
+
+ private:
+  const AttrValue& must_be(AttrKind kind) const {
+    if (kind != kind_) wrong_kind(kind);
+    return *this;
+  }
+  [[noreturn]] void wrong_kind(AttrKind wanted) const;
+
+  AttrKind kind_;
+  union {
+    std::int64_t integer_ = 0;
+    double real_;
+  };
+  std::shared_ptr<const void> shared_;
+};
 
 /// One attribute given to a node. `name` must outlive it: a literal, or the name in the op's AttrSpec.
 struct Attr {
   std::string_view name;
   AttrValue value;
 
-  Attr(std::string_view n, bool v) : name(n), value(v) {}
-  Attr(std::string_view n, std::int64_t v) : name(n), value(v) {}
-  Attr(std::string_view n, int v) : name(n), value(static_cast<std::int64_t>(v)) {}
-  Attr(std::string_view n, double v) : name(n), value(v) {}
-  Attr(std::string_view n, std::string v) : name(n), value(std::move(v)) {}
-  Attr(std::string_view n, std::string_view v) : name(n), value(std::string(v)) {}
-  Attr(std::string_view n, const char* v) : name(n), value(std::string(v)) {}
+  Attr(std::string_view n, AttrValue v) : name(n), value(std::move(v)) {}
   Attr(std::string_view n, std::vector<std::int64_t> v) : name(n), value(std::move(v)) {}
   Attr(std::string_view n, std::vector<double> v) : name(n), value(std::move(v)) {}
-  Attr(std::string_view n, AttrValue v) : name(n), value(std::move(v)) {}
 };
 
 /// What an op says of one attribute: its kind, whether it must be given, its default and its range. The one place
@@ -58,24 +93,20 @@ class THALWEG_API Attrs {
   Attrs() = default;
   explicit Attrs(std::vector<Attr> values) : values_(std::move(values)) {}
 
-  bool flag(std::string_view name) const { return get<bool>(name); }
-  std::int64_t integer(std::string_view name) const { return get<std::int64_t>(name); }
-  double real(std::string_view name) const { return get<double>(name); }
-  const std::string& text(std::string_view name) const { return get<std::string>(name); }
-  const std::vector<std::int64_t>& integers(std::string_view name) const {
-    return get<std::vector<std::int64_t>>(name);
-  }
-  const std::vector<double>& reals(std::string_view name) const { return get<std::vector<double>>(name); }
+  bool flag(std::string_view name) const { return find(name).flag(); }
+  std::int64_t integer(std::string_view name) const { return find(name).integer(); }
+  double real(std::string_view name) const { return find(name).real(); }
+  const std::string& text(std::string_view name) const { return find(name).text(); }
+  const std::vector<std::int64_t>& integers(std::string_view name) const { return find(name).integers(); }
+  const std::vector<double>& reals(std::string_view name) const { return find(name).reals(); }
 
   const std::vector<Attr>& all() const { return values_; }
   std::vector<Attr>::const_iterator begin() const { return values_.begin(); }
   std::vector<Attr>::const_iterator end() const { return values_.end(); }
-  /// Same values; reals compared by their bits, so that -0 and 0 differ.
+  /// Same names and values.
   friend THALWEG_API bool operator==(const Attrs& a, const Attrs& b);
 
  private:
-  template <class T>
-  const T& get(std::string_view name) const { return std::get<T>(find(name)); }
   const AttrValue& find(std::string_view name) const;
 
   std::vector<Attr> values_;

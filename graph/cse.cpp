@@ -31,6 +31,16 @@ class Hasher {
     mix(list.size());
     for (const T x : list) (*this)(x);
   }
+  void operator()(const AttrValue& x) {
+    switch (x.kind()) {
+      case AttrKind::flag: return (*this)(x.flag());
+      case AttrKind::integer: return (*this)(x.integer());
+      case AttrKind::real: return (*this)(x.real());
+      case AttrKind::text: return (*this)(x.text());
+      case AttrKind::integers: return (*this)(x.integers());
+      case AttrKind::reals: return (*this)(x.reals());
+    }
+  }
   std::size_t value() const { return state_; }
 
  private:
@@ -48,7 +58,7 @@ struct Entry {
 std::size_t hash_of(const Node& node, const std::vector<ValueId>& x) {
   Hasher hash;
   hash.mix(std::hash<std::string_view>{}(node.op->name));
-  for (const Attr& attr : node.attrs) std::visit(hash, attr.value);
+  for (const Attr& attr : node.attrs) hash(attr.value);
   for (const TensorType& type : node.types) {
     hash.mix(static_cast<std::uint64_t>(type.dtype));
     for (const Dim d : type.shape) hash(d);

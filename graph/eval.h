@@ -9,10 +9,11 @@
 #include <vector>
 
 #include "thalweg/graph/attrs.h"
-#include "thalweg/graph/dual.h"
 #include "thalweg/graph/type.h"
 
 namespace thalweg {
+
+struct Dual;
 
 /// A row-major tensor of the reference interpreter. Integers and booleans are whole numbers in S.
 template <class S>

@@ -38,9 +38,7 @@ class BasicInterpreter {
 };
 
 using Interpreter = BasicInterpreter<double>;
-using DualInterpreter = BasicInterpreter<Dual>;
 extern template class THALWEG_API BasicInterpreter<double>;
-extern template class THALWEG_API BasicInterpreter<Dual>;
 
 /// The results of one node on given operands: folding, and the interpreter itself, stand on it.
 template <class S>

@@ -498,9 +498,9 @@ class Builder {
   void keep_key(const Node& node) {
     std::int64_t& keys = detail::Access::state(graph_).keys;
     for (const Attr& attr : node.attrs)
-      if (const auto* key = std::get_if<std::int64_t>(&attr.value);
-          key && attr.name == "key" && *key < std::numeric_limits<std::int64_t>::max())
-        keys = std::max(keys, *key + 1);
+      if (attr.name == "key" && attr.value.kind() == AttrKind::integer &&
+          attr.value.integer() < std::numeric_limits<std::int64_t>::max())
+        keys = std::max(keys, attr.value.integer() + 1);
   }
 
   /// The name that the results give to the node: empty if they are numbers.

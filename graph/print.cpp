@@ -39,10 +39,12 @@ std::string list_text(const std::vector<T>& values) {
 }
 
 std::string value_text(const AttrValue& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return spelled(*text);
-  if (const auto* whole = std::get_if<std::vector<std::int64_t>>(&value)) return list_text(*whole);
-  if (const auto* reals = std::get_if<std::vector<double>>(&value)) return list_text(*reals);
-  return to_string(value);
+  switch (value.kind()) {
+    case AttrKind::text: return spelled(value.text());
+    case AttrKind::integers: return list_text(value.integers());
+    case AttrKind::reals: return list_text(value.reals());
+    default: return to_string(value);
+  }
 }
 
 std::string note_text(const Node& node) {

@@ -54,7 +54,7 @@ bool same_place(SourceLoc a, SourceLoc b) {
 bool same_attrs(const Attrs& a, const Attrs& b) {
   if (a == b) return true;
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Attr& x, const Attr& y) {
-    return x.name == y.name && x.value.index() == y.value.index() && to_string(x.value) == to_string(y.value);
+    return x.name == y.name && x.value.kind() == y.value.kind() && to_string(x.value) == to_string(y.value);
   });
 }
 

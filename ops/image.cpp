@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "thalweg/ops/image.h"
+#include "thalweg/ops/pixels.h"
 
 #include <optional>
 #include <utility>

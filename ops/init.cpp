@@ -185,7 +185,7 @@ Init with_fans(Init init, Fans fans) {
   };
   const auto word = attr("init");
   if (word == init.attrs.end() || attr("fans") != init.attrs.end()) return init;
-  if (looks_at_fans(std::get<std::string>(word->value)))
+  if (looks_at_fans(word->value.text()))
     init.attrs.emplace_back("fans", std::vector<std::int64_t>{fans.in, fans.out});
   return init;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "thalweg/graph/dual.h"
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/graph/opdef.h"

@@ -2,6 +2,7 @@
 #include "thalweg/optim/optimizer.h"
 
 #include <algorithm>
+#include <map>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
@@ -31,8 +32,20 @@ std::string free_name(const Graph& graph, const std::string& wanted) {
 
 }  // namespace
 
+struct Slots::Made {
+  std::map<std::pair<std::string, Treatment>, Value> scalars;
+  std::map<std::string, Value, std::less<>> running;
+  std::map<std::pair<NodeId, double>, Value> scaled_rates;
+  std::map<std::pair<NodeId, DType>, Value> casts;
+  std::map<std::pair<double, DType>, Value> numbers;
+  std::vector<std::pair<Schedule, Value>> rates;
+};
+
+Slots::Slots(Slots&&) noexcept = default;
+Slots::~Slots() = default;
+
 Slots::Slots(const Graph& graph, std::string optimizer, SourceLoc loc)
-    : graph_(graph), optimizer_(free_name(graph, optimizer)), loc_(loc) {
+    : graph_(graph), optimizer_(free_name(graph, optimizer)), loc_(loc), made_(std::make_unique<Made>()) {
   const Frame frame(graph_, {.loc = loc_});
   step_ = thalweg::step(graph_);
 }
@@ -82,13 +95,13 @@ Value Slots::begun(const Value& slot, const Value& first) { return select(is_fir
 void Slots::update(const Value& slot, const Value& next) { graph_.update({slot, loc_}, {next, loc_}); }
 
 Value Slots::running(std::string_view name, double fill, const std::function<Value(const Value&)>& next) {
-  if (const auto known = running_.find(name); known != running_.end()) return known->second;
+  if (const auto known = made_->running.find(name); known != made_->running.end()) return known->second;
   const Value before = made_once(fmt::format("{}/{}", optimizer_, name), f64(), fill);
   const Treatment own = std::exchange(treatment_, {});
   const Value after = next(before);
   treatment_ = own;
   update(before, after);
-  return running_[std::string(name)] = after;
+  return made_->running[std::string(name)] = after;
 }
 
 Value Slots::next_step() {
@@ -102,15 +115,15 @@ Value Slots::t() {
 }
 
 Value Slots::base_rate(const Schedule& schedule) {
-  const auto same = std::find_if(rates_.begin(), rates_.end(), [&](const auto& known) {
+  const auto same = std::find_if(made_->rates.begin(), made_->rates.end(), [&](const auto& known) {
     return known.first.at_ == schedule.at_ && known.first.number_ == schedule.number_;
   });
-  if (same != rates_.end()) return same->second;
+  if (same != made_->rates.end()) return same->second;
   const Frame frame(graph_, {.origin = Origin::schedule});
   Value rate = schedule(step_);
   if (const auto& end = schedule.horizon())
     rate = note(rate, end->in_epochs() ? "horizon_epochs" : "horizon", end->count());
-  rates_.emplace_back(schedule, rate);
+  made_->rates.emplace_back(schedule, rate);
   if (!first_rate_) first_rate_ = rate;
   return rate;
 }
@@ -118,7 +131,7 @@ Value Slots::base_rate(const Schedule& schedule) {
 Value Slots::exact_rate(const Schedule& schedule) {
   const Value base = base_rate(schedule);
   if (treatment_.rate == 1) return base;
-  Value& scaled = scaled_rates_[{base.id().node, treatment_.rate}];
+  Value& scaled = made_->scaled_rates[{base.id().node, treatment_.rate}];
   if (!scaled) {
     const Frame frame(graph_, {.origin = Origin::schedule});
     scaled = base * treatment_.rate;
@@ -131,7 +144,7 @@ Value Slots::rate(const Schedule& schedule) {
   const Value exact = exact_rate(schedule);
   if (!schedule.number() || exact.dtype() == variable_.dtype()) return rounded(exact);
   // A constant of its own, though another number may equal it: what adjusts rates finds them by their origin.
-  Value& known = casts_[{exact.id().node, variable_.dtype()}];
+  Value& known = made_->casts[{exact.id().node, variable_.dtype()}];
   if (!known) {
     const Frame frame(graph_, {.origin = Origin::schedule});
     known = constant(graph_, *schedule.number() * treatment_.rate, {variable_.dtype(), {}});
@@ -141,17 +154,17 @@ Value Slots::rate(const Schedule& schedule) {
 
 Value Slots::exact(std::string_view key, const std::function<Value()>& make) {
   const std::pair<std::string, Treatment> full(key, treatment_);
-  if (const auto known = scalars_.find(full); known != scalars_.end()) return known->second;
+  if (const auto known = made_->scalars.find(full); known != made_->scalars.end()) return known->second;
   const Value made = make();
   if (!made || made.type() != TensorType{DType::f64, {}})
     graph_error(loc_, "optimizer '{}': the shared scalar '{}' must be f64[], got {}", optimizer_, key,
                 made ? to_string(made.type()) : "an empty Value");
-  return scalars_[full] = made;
+  return made_->scalars[full] = made;
 }
 
 Value Slots::number(double number) {
   const DType dtype = variable_ ? variable_.dtype() : DType::f64;
-  Value& known = numbers_[{number, dtype}];
+  Value& known = made_->numbers[{number, dtype}];
   if (!known) known = constant(graph_, number, {dtype, {}});
   return known;
 }
@@ -159,7 +172,7 @@ Value Slots::number(double number) {
 Value Slots::rounded(const Value& exact) {
   const DType dtype = variable_ ? variable_.dtype() : DType::f64;
   if (exact.dtype() == dtype) return exact;
-  Value& known = casts_[{exact.id().node, dtype}];
+  Value& known = made_->casts[{exact.id().node, dtype}];
   if (!known) known = cast(exact, dtype);
   return known;
 }

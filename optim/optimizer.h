@@ -4,7 +4,7 @@
 #include <compare>
 #include <concepts>
 #include <functional>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -67,6 +67,8 @@ class THALWEG_API Slots {
  public:
   /// Slots are named `<optimizer>/<slot>/<variable>`; nodes carry the line `loc`.
   Slots(const Graph& graph, std::string optimizer, SourceLoc loc);
+  Slots(Slots&&) noexcept;
+  ~Slots();
 
   /// The slot of that name of the variable at hand, of its type; made at first use, with every element `fill`.
   Value slot(std::string_view name, double fill = 0);
@@ -126,12 +128,8 @@ class THALWEG_API Slots {
   Value variable_;
   Treatment treatment_;
   Value step_, next_step_, t_, first_rate_, is_first_;
-  std::map<std::pair<std::string, Treatment>, Value> scalars_;
-  std::map<std::string, Value, std::less<>> running_;
-  std::map<std::pair<NodeId, double>, Value> scaled_rates_;
-  std::map<std::pair<NodeId, DType>, Value> casts_;
-  std::map<std::pair<double, DType>, Value> numbers_;
-  std::vector<std::pair<Schedule, Value>> rates_;
+  struct Made;
+  std::unique_ptr<Made> made_;  // each node that variables share, by what it stands for
 };
 
 }  // namespace thalweg

@@ -125,11 +125,11 @@ struct Axis {
 };
 
 Axis axis_of(const std::vector<const std::vector<double>*>& numbers, bool log,
-             const std::optional<std::pair<double, double>>& asked, double margin) {
+             const std::optional<std::array<double, 2>>& asked, double margin) {
   Axis axis{.low = INFINITY, .high = -INFINITY, .log = log};
   if (asked) {
-    axis.low = axis.coordinate(asked->first);
-    axis.high = axis.coordinate(asked->second);
+    axis.low = axis.coordinate((*asked)[0]);
+    axis.high = axis.coordinate((*asked)[1]);
   } else {
     for (const auto* list : numbers)
       for (const double x : *list)

@@ -52,8 +52,8 @@ struct THALWEG_API Chart {
   };
   std::vector<Mark> marks = {};     ///< crosses
   /// What the axes show; by default all finite numbers, with a margin, or the field.
-  std::optional<std::pair<double, double>> x_range = {};
-  std::optional<std::pair<double, double>> y_range = {};
+  std::optional<std::array<double, 2>> x_range = {};
+  std::optional<std::array<double, 2>> y_range = {};
   double width = 640, height = 340;  ///< of the whole, in pixels
   bool legend = true;
 

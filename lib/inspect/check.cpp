@@ -10,8 +10,7 @@
 #include <optional>
 
 #include "thalweg/graph/autodiff.h"
-#include "thalweg/graph/dual.h"
-#include "thalweg/graph/interpret.h"
+#include "thalweg/graph/dual_interpret.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/parse.h"
 #include "thalweg/graph/print.h"

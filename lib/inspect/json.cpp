@@ -45,17 +45,18 @@ std::string dtype_of(DType dtype) {
 
 /// Type and value as oneDNN Graph writes attributes; numbers that JSON cannot hold are words.
 Json attribute(const AttrValue& value) {
-  if (const auto* flag = std::get_if<bool>(&value)) return {{"type", "bool"}, {"value", *flag ? 1 : 0}};
-  if (const auto* whole = std::get_if<std::int64_t>(&value)) return {{"type", "s64"}, {"value", *whole}};
-  if (const auto* real = std::get_if<double>(&value)) {
-    if (std::isfinite(*real)) return {{"type", "f32"}, {"value", *real}};
-    return {{"type", "string"}, {"value", to_string(value)}};
+  switch (value.kind()) {
+    case AttrKind::flag: return {{"type", "bool"}, {"value", value.flag() ? 1 : 0}};
+    case AttrKind::integer: return {{"type", "s64"}, {"value", value.integer()}};
+    case AttrKind::real:
+      if (std::isfinite(value.real())) return {{"type", "f32"}, {"value", value.real()}};
+      return {{"type", "string"}, {"value", to_string(value)}};
+    case AttrKind::text: return {{"type", "string"}, {"value", value.text()}};
+    case AttrKind::integers: return {{"type", "s64[]"}, {"value", value.integers()}};
+    case AttrKind::reals: break;
   }
-  if (const auto* text = std::get_if<std::string>(&value)) return {{"type", "string"}, {"value", *text}};
-  if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value)) return {{"type", "s64[]"}, {"value", *list}};
-  const auto& reals = std::get<std::vector<double>>(value);
   Json list = Json::array();
-  for (const double x : reals) list.push_back(std::isfinite(x) ? Json(x) : Json(to_string(AttrValue(x))));
+  for (const double x : value.reals()) list.push_back(std::isfinite(x) ? Json(x) : Json(to_string(AttrValue(x))));
   return {{"type", "f32[]"}, {"value", list}};
 }
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "thalweg/lib/kernels/makers.h"
-#include "thalweg/ops/image.h"
+#include "thalweg/ops/pixels.h"
 
 namespace thalweg {
 namespace {

@@ -8,6 +8,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/ops/source.h"
 #include "thalweg/optim/minimize.h"
+#include "thalweg/optim/sgd.h"
 
 namespace thalweg {
 namespace {
@@ -34,7 +35,7 @@ Graph machine_graph(Dim batch, Dim units, Dim hidden, const PretrainOptions& opt
   const Value v = input(g, "v", f32(batch, units));
   const Rbm machine = rbm(v, hidden, {.init = options.init, .name = "rbm"});
   const Value loss = contrastive_divergence(machine, v, options.contrastive);
-  minimize(loss, options.optimizer);
+  minimize(loss, options.optimizer.value_or(Sgd{.rate = 0.1}));
   g.output("loss", loss);
   g.output("reconstruction_error", reconstruction_error(machine, v, {.seed = options.contrastive.seed}));
   return g;
@@ -75,7 +76,8 @@ Tensor DeepBelief::represent(const Tensor& samples) const {
 
 Variables DeepBelief::unrolled(const Graph& net, const std::vector<std::string>& names) const {
   if (names.size() > layers.size())
-    run_error("unrolled: {} layers are named, and {} machines were trained", names.size(), layers.size());
+    run_error("unrolled: {} layers are named, and {} machines were trained{}", names.size(), layers.size(),
+              interrupted ? " before a signal ended pre-training" : "");
   Variables variables;
   for (const NodeId id : net.variables()) variables.ensure(net, id);
   const auto give = [&](const std::string& name, const Tensor& value) {
@@ -107,7 +109,8 @@ DeepBelief pretrain(const Dataset& data, const PretrainOptions& options, SourceL
     const Variables& trained = history.variables;
     belief.layers.push_back({trained.at("rbm/kernel").clone(), trained.at("rbm/bias").clone(),
                              trained.at("rbm/visible_bias").clone(), history});
-    if (history.interrupted) break;
+    belief.interrupted = history.interrupted;
+    if (belief.interrupted) break;
     rows.inputs = upward(rows.inputs, belief.layers.back(), options.compile);
   }
   return belief;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,7 +9,6 @@
 #include "thalweg/lib/train/fit.h"
 #include "thalweg/ops/rbm.h"
 #include "thalweg/optim/optimizer.h"
-#include "thalweg/optim/sgd.h"
 
 namespace thalweg {
 
@@ -16,7 +16,7 @@ struct PretrainOptions {
   std::vector<Dim> hidden = {};  ///< units of each machine, from the data up; at least one machine
   int epochs = 10;               ///< of each machine
   Dim batch = 10;
-  Optimizer optimizer = Sgd{.rate = 0.1};
+  std::optional<Optimizer> optimizer = {};  ///< default: Sgd{.rate = 0.1}
   ContrastiveOptions contrastive = {};
   Init init = random_normal_init({.stddev = 0.01});  ///< of the kernels
   std::uint64_t seed = 0;        ///< of the order of samples
@@ -33,6 +33,8 @@ struct THALWEG_API DeepBelief {
     History history;      ///< loss (the free energies' difference) and reconstruction_error, a row an epoch
   };
   std::vector<Layer> layers;
+  /// A signal ended pre-training: machines are missing, or the last one was not trained to its end.
+  bool interrupted = false;
 
   /// The hidden probabilities of the last machine for samples [N, …] with as many numbers each as it has visible units.
   Tensor represent(const Tensor& samples) const;

@@ -259,12 +259,13 @@ class Resizer {
     const Dim before = from_.type(from_.operands(id)[0]).shape[0];
     std::vector<Attr> attrs = node.attrs.all();
     for (Attr& attr : attrs) {
-      auto* list = std::get_if<std::vector<std::int64_t>>(&attr.value);
-      if (list == nullptr || list->empty()) continue;
-      if (attr.name == "starts" && (*list)[0] != 0) rule_error("it takes a part of the batch");
+      if (attr.value.kind() != AttrKind::integers || attr.value.integers().empty()) continue;
+      std::vector<std::int64_t> list = attr.value.integers();
+      if (attr.name == "starts" && list[0] != 0) rule_error("it takes a part of the batch");
       if (attr.name != "ends") continue;
-      if ((*list)[0] < before) rule_error("it takes a part of the batch");
-      (*list)[0] = in[0].shape[0];
+      if (list[0] < before) rule_error("it takes a part of the batch");
+      list[0] = in[0].shape[0];
+      attr.value = std::move(list);
     }
     return Attrs(std::move(attrs));
   }

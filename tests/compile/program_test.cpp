@@ -255,6 +255,29 @@ TEST(Program, PlansTheArenaUpToItsLastByteAndNoFurther) {
   }
 }
 
+/// What was planned against what a step writes: the memory is filled with a pattern, then with its complement.
+TEST(Program, WritesTheArenaUpToItsLastCacheLine) {
+  for (const Graph& g : {mlp(64), cnn(32)}) {
+    Program p = compile(g, threads(1));
+    fill(p);
+    p.run();
+    const PlanReport& plan = p.plan();
+    const PlannedBuffer& loss = plan.buffers[plan.outputs.front()];
+    ASSERT_EQ(g.outputs().front().name, "loss");
+    ASSERT_EQ(loss.region, Region::arena);
+    auto* const arena =
+        reinterpret_cast<std::uint8_t*>(const_cast<float*>(p.output<float>("loss").data())) - loss.offset;
+    std::size_t touched = 0;
+    for (const std::uint8_t pattern : std::array<std::uint8_t, 2>{0x5a, 0xa5}) {
+      std::memset(arena, pattern, p.memory().arena);
+      p.run();
+      for (std::size_t at = touched; at < p.memory().arena; ++at)
+        if (arena[at] != pattern) touched = at + 1;
+    }
+    EXPECT_GT(touched + 64, p.memory().arena) << g.name();
+  }
+}
+
 TEST(Program, ExactOnWholeNumbers) {
   for (const auto& [m, k, n] : {std::array<Dim, 3>{1, 1, 1}, {7, 13, 5}, {64, 31, 33}, {128, 100, 17}}) {
     Graph g("whole");

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "thalweg/graph/fail.h"
-#include "thalweg/graph/interpret.h"
+#include "thalweg/graph/dual_interpret.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/ops/pointwise.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "thalweg/graph/interpret.h"
+#include "thalweg/graph/dual_interpret.h"
 
 #include <gtest/gtest.h>
 

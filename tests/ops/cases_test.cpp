@@ -15,7 +15,7 @@
 #include <set>
 
 #include "thalweg/graph/autodiff.h"
-#include "thalweg/graph/interpret.h"
+#include "thalweg/graph/dual_interpret.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/parse.h"
 #include "thalweg/graph/print.h"
@@ -430,12 +430,12 @@ std::vector<AttrValue> forbidden(const AttrSpec& spec, const AttrValue& good) {
     if (spec.kind == AttrKind::integer) all.emplace_back(static_cast<std::int64_t>(x));
     if (spec.kind == AttrKind::real) all.emplace_back(x);
     if (spec.kind == AttrKind::integers) {
-      std::vector<std::int64_t> list = std::get<std::vector<std::int64_t>>(good);
+      std::vector<std::int64_t> list = good.integers();
       list.push_back(static_cast<std::int64_t>(x));
       all.emplace_back(std::move(list));
     }
     if (spec.kind == AttrKind::reals) {
-      std::vector<double> list = std::get<std::vector<double>>(good);
+      std::vector<double> list = good.reals();
       list.push_back(x);
       all.emplace_back(std::move(list));
     }

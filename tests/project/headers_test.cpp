@@ -34,6 +34,32 @@ TEST(Headers, AProgramSeesNoForeignLibrary) {
       EXPECT_EQ(path.find(foreign), std::string::npos) << path;
 }
 
+/// What makes a file that includes it slow to compile, in a measure that no busy machine disturbs.
+TEST(Headers, AProgramReadsLittleOfTheStandardLibrary) {
+  if (!has_compiler()) GTEST_SKIP() << "no compiler here";
+  const Folder folder;
+  const std::filesystem::path file = folder.path() / "user.cpp";
+  write_text(file, "#include <thalweg/thalweg.h>\n");
+  const Ran ran = run(compile_command() + " -E " + word_of(file));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  std::size_t ours = 0, all = 0;
+  bool in_ours = false;
+  for (const std::string& line : lines_of(ran.out)) {
+    if (line.starts_with("# ")) {
+      in_ours = line.find("/thalweg/") != std::string::npos;
+      for (const char* slow : {"variant", "filesystem", "iostream", "sstream", "regex", "chrono", "thread", "mutex",
+                               "random", "algorithm", "cmath", "ranges", "format"})
+        EXPECT_EQ(line.find(std::string("/") + slow + "\""), std::string::npos) << line;
+    }
+    all += line.size() + 1;
+    if (in_ours) ours += line.size() + 1;
+  }
+  EXPECT_GT(ours, 100'000U);
+  EXPECT_LT(ours, 400'000U);
+  EXPECT_LT(all, 2'400'000U);
+  RecordProperty("bytes_after_the_preprocessor", static_cast<int>(all));
+}
+
 TEST(Headers, EachPublicHeaderCompilesAlone) {
   if (!has_compiler()) GTEST_SKIP() << "no compiler here";
   const Folder folder;

@@ -3,8 +3,12 @@
 #include "thalweg/lib/train/deep_belief.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cmath>
+#include <csignal>
+#include <thread>
 
 #include "../ops/run.h"
 #include "../vectors.h"
@@ -194,6 +198,24 @@ TEST(Pretraining, IsTheSameEachTime) {
   const PretrainOptions options{.hidden = {8, 4}, .epochs = 1, .compile = {.logical_threads = 1}};
   const DeepBelief a = pretrain(data, options), b = pretrain(data, options);
   EXPECT_EQ(a.layers[1].kernel.numbers(), b.layers[1].kernel.numbers());
+}
+
+TEST(Pretraining, SaysThatASignalEndedIt) {
+  const Dataset data = rows(flat_digits(), 0, 200);
+  // Sent as soon as fit listens for it: before, it would end the process.
+  std::thread sender([] {
+    struct sigaction listening = {};
+    do {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      sigaction(SIGINT, nullptr, &listening);
+    } while (listening.sa_handler == SIG_DFL);
+    kill(getpid(), SIGINT);
+  });
+  const DeepBelief belief = pretrain(data, {.hidden = {8, 4}, .epochs = 1'000'000});
+  sender.join();
+  EXPECT_TRUE(belief.interrupted);
+  EXPECT_EQ(belief.layers.size(), 1U);
+  EXPECT_FALSE(pretrain(data, {.hidden = {8, 4}, .epochs = 1}).interrupted);
 }
 
 TEST(Pretraining, Errors) {

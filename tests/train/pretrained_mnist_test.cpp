@@ -66,7 +66,8 @@ TEST(PretrainedMnist, ADeepNetThatGlorotLeavesAtChanceLearns) {
   ASSERT_LE(cold.vanishing.size(), names.size());
   for (std::size_t k = 0; k < cold.vanishing.size(); ++k) EXPECT_EQ(cold.vanishing[k], names[k]);
 
-  const DeepBelief belief = pretrain(data.train, {.hidden = hidden, .epochs = 3, .optimizer = Sgd{.rate = 0.1}});
+  const DeepBelief belief = pretrain(data.train,
+                                      {.hidden = hidden, .epochs = 2, .batch = 64, .optimizer = Sgd{.rate = 0.1}});
   const Result warm = trained(net, data, belief.unrolled(net, names));
   RecordProperty("warm", std::to_string(warm.accuracy));
   std::printf("held-out accuracy after %d epochs: %.1f %% from Glorot's weights, %.1f %% pre-trained; "

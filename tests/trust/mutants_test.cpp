@@ -16,7 +16,7 @@
 #include "optimizers.h"
 #include "soak.h"
 #include "thalweg/graph/autodiff.h"
-#include "thalweg/graph/interpret.h"
+#include "thalweg/graph/dual_interpret.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/ops/init.h"

@@ -70,10 +70,10 @@ double learned(const Watched& run) { return last_of(run.history, "val_accuracy")
 
 std::vector<Chart> charts_of(const std::vector<std::pair<std::string, const Watched*>>& runs) {
   Chart gradient{.title = "Gradient of each layer in the first epoch", .x_label = "layer, from the input (6: scores)",
-                 .y_label = "norm", .log_y = true, .curves = {}, .x_range = std::pair{0.7, 6.3}, .width = 500,
+                 .y_label = "norm", .log_y = true, .curves = {}, .x_range = std::array{0.7, 6.3}, .width = 500,
                      .height = 300};
   Chart accuracy = epochs_chart("Held-out accuracy", "share recognized", {});
-  accuracy.y_range = std::pair{0.0, 1.02};
+  accuracy.y_range = std::array{0.0, 1.02};
   int colour = 0;
   for (const auto& [name, run] : runs) {
     Curve norms = gradients_of(name, *run), right = curve_of(name, run->history, "val_accuracy");
@@ -200,9 +200,9 @@ Shown clipping(const Lab& lab) {
       .y_label = "norm", .log_y = true,
               .curves = {{.name = unclipped, .x = {}, .y = wild.steps, .colour = 1, .ends = true},
                          {.name = "clipped to 1", .x = {}, .y = tame.steps, .colour = 0}},
-              .x_range = std::pair{0.0, 100.0}, .width = 540, .height = 300};
+              .x_range = std::array{0.0, 100.0}, .width = 540, .height = 300};
   Chart right = epochs_chart("Held-out accuracy", "share recognized", {}, false);
-  right.y_range = std::pair{0.0, 1.02};
+  right.y_range = std::array{0.0, 1.02};
   Curve bad = curve_of(unclipped, wild.history, "val_accuracy"), good = curve_of("clipped to 1", tame.history,
       "val_accuracy");
   bad.colour = 1;

@@ -59,7 +59,7 @@ Shown convex(const Lab&) {
                               .x_range = {-2, 2.4}, .y_range = {-2, 2.4}, .start = {0, 0}, .stationary = {{0.2, 0.4}}};
   std::vector<DescentPath> paths;
   Chart distance{.title = "Distance from the minimum", .x_label = "step", .y_label = "|w - A^-1 b|", .log_y = true,
-                 .curves = {}, .y_range = std::pair{1e-16, 10.0}, .width = 480, .height = 340};
+                 .curves = {}, .y_range = std::array{1e-16, 10.0}, .width = 480, .height = 340};
   double farthest = 0;
   for (const std::array<double, 2>& start : {std::array{-1.7, 2.0}, {2.1, 1.6}, {1.9, -1.8}, {-1.5, -1.2}}) {
     paths.push_back(down_a_convex_function(start));
@@ -192,7 +192,7 @@ Shown stochastic(const Lab& lab) {
   const double share = run.steps.size() < 2 ? 0 : static_cast<double>(up) / static_cast<double>(run.steps.size() - 1);
   return {.charts = {{.title = "The loss of the one sample that each step looks at", .x_label = "update",
       .y_label = "loss",
-                      .curves = {raw, smooth}, .y_range = std::pair{0.0, 5.0}, .width = 620, .height = 320}},
+                      .curves = {raw, smooth}, .y_range = std::array{0.0, 5.0}, .width = 620, .height = 320}},
           .sentence = fmt::format("{} updates in {} epochs: the loss jumps from sample to sample ({} of the steps see a larger one "
                                   "than the step before), while its mean over 100 falls from {} to {}.",
                                   run.steps.size(), run.history.epochs(), percent(share),

@@ -54,7 +54,7 @@ Shown overfitting(const Lab& lab) {
   Chart accuracy = epochs_chart("Accuracy", "share recognized",
                                 {curve_of("training", history, "accuracy"), curve_of("held out", history,
                                     "val_accuracy")});
-  accuracy.y_range = std::pair{0.0, 1.02};
+  accuracy.y_range = std::array{0.0, 1.02};
   return {.charts = {epochs_chart("Loss", "loss", {curve_of("training", history, "loss"), curve_of("held out", history,
       "val_loss")}),
                      accuracy},

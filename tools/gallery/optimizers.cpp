@@ -128,7 +128,7 @@ Shown zoo(const Lab& lab) {
     const double held_out = last_of(history, "val_accuracy");
     shown.charts.push_back({.title = fmt::format("{}: {}", name, percent(held_out)), .log_y = true, .curves = {base,
         own},
-                            .y_range = std::pair{1e-3, 5.0}, .width = 246, .height = 160, .legend = false});
+                            .y_range = std::array{1e-3, 5.0}, .width = 246, .height = 160, .legend = false});
     worst = std::min(worst, held_out);
     best = std::max(best, held_out);
   }

@@ -77,7 +77,7 @@ Shown piecewise(const Lab& lab) {
   shown.charts.insert(shown.charts.begin(), {.title = "piecewise_constant({700, 900}, {0.1, 0.05, 0.01})",
       .x_label = "update",
                                              .y_label = "rate", .curves = {{.name = "", .x = {}, .y = rates}},
-                                             .y_range = std::pair{0.0, 0.11}, .width = 520, .height = 300});
+                                             .y_range = std::array{0.0, 0.11}, .width = 520, .height = 300});
   shown.sentence = fmt::format("The lecture's schedule makes {} updates at 0.1 before it falls: its boundaries count updates, and "
                                "700 itself is still at the old rate. ", first) + shown.sentence;
   shown.holds = shown.holds && first == 701;
@@ -126,7 +126,7 @@ Shown zoo(const Lab& lab) {
     Curve rate = curve_of("", history, history.has("learning_rate") ? "learning_rate" : "rate");
     rate.colour = 0;
     shown.charts.push_back({.title = fmt::format("{}: {}", run.first, number(history.last("loss"))), .curves = {rate},
-                            .y_range = std::pair{0.0, high * 1.07}, .width = 246, .height = 150, .legend = false});
+                            .y_range = std::array{0.0, high * 1.07}, .width = 246, .height = 150, .legend = false});
     better += history.last("loss") < runs.front().second.last("loss") ? 1 : 0;
     if (history.last("loss") < best->second.last("loss")) best = &run;
   }
