@@ -146,53 +146,6 @@ void check_run(int logical) {
   }
 }
 
-namespace {
-std::atomic<PartObserver*> part_observer{nullptr};
-}
-void observe_parts(PartObserver* observer) { part_observer.store(observer, std::memory_order_release); }
-
-namespace detail {
-
-void run_parts(int parts, std::size_t n, PartFunction function, void* context) {
-  std::mutex lock;
-  std::exception_ptr error;
-  int failed = std::numeric_limits<int>::max();
-  PartObserver* const observer = part_observer.load(std::memory_order_acquire);
-  const auto run_part = [&](int part) {
-    const auto p = static_cast<std::size_t>(part), count = static_cast<std::size_t>(parts);
-    // n / count first: n * p may overflow.
-    const std::size_t each = n / count, more = n % count;
-    const std::size_t begin = p * each + std::min(p, more), end = begin + each + (p < more ? 1 : 0);
-    try {
-      if (observer == nullptr) {
-        function(context, begin, end, p);
-      } else {
-        const auto start = std::chrono::steady_clock::now();
-        function(context, begin, end, p);
-        observer->part(p, start, std::chrono::steady_clock::now());
-      }
-    } catch (...) {
-      const std::lock_guard hold(lock);
-      if (part < failed) {
-        failed = part;
-        error = std::current_exception();
-      }
-    }
-  };
-  if (in_parallel()) {
-    for (int part = 0; part < parts; ++part) run_part(part);
-  } else {
-    check_not_forked();
-    on_team(parts, [&](int thread, int size) {
-      // A smaller team than asked for still does every part.
-      for (int part = thread; part < parts; part += size) run_part(part);
-    });
-  }
-  if (error) std::rethrow_exception(error);
-}
-
-}  // namespace detail
-
 #if defined(__x86_64__)
 FloatingPointState floating_point_state() {
   FloatingPointState state;
@@ -237,6 +190,55 @@ void put_back(FloatingPointState before) {
 }
 
 }  // namespace
+
+namespace {
+std::atomic<PartObserver*> part_observer{nullptr};
+}
+void observe_parts(PartObserver* observer) { part_observer.store(observer, std::memory_order_release); }
+
+namespace detail {
+
+void run_parts(int parts, std::size_t n, PartFunction function, void* context) {
+  std::mutex lock;
+  std::exception_ptr error;
+  int failed = std::numeric_limits<int>::max();
+  PartObserver* const observer = part_observer.load(std::memory_order_acquire);
+  const auto run_part = [&](int part) {
+    const auto p = static_cast<std::size_t>(part), count = static_cast<std::size_t>(parts);
+    // n / count first: n * p may overflow.
+    const std::size_t each = n / count, more = n % count;
+    const std::size_t begin = p * each + std::min(p, more), end = begin + each + (p < more ? 1 : 0);
+    try {
+      if (observer == nullptr) {
+        function(context, begin, end, p);
+      } else {
+        const auto start = std::chrono::steady_clock::now();
+        function(context, begin, end, p);
+        observer->part(p, start, std::chrono::steady_clock::now());
+      }
+    } catch (...) {
+      const std::lock_guard hold(lock);
+      if (part < failed) {
+        failed = part;
+        error = std::current_exception();
+      }
+    }
+  };
+  if (in_parallel()) {
+    for (int part = 0; part < parts; ++part) run_part(part);
+  } else {
+    check_not_forked();
+    on_team(parts, [&](int thread, int size) {
+      const FloatingPointState before = enter_default();
+      // A smaller team than asked for still does every part.
+      for (int part = thread; part < parts; part += size) run_part(part);
+      put_back(before);
+    });
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace detail
 
 FloatingPointScope::FloatingPointScope(int threads)
     : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most)) {

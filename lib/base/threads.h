@@ -63,8 +63,9 @@ inline int parts_of(int threads, std::size_t n, std::size_t grain) {
 
 /// Cuts [0, n) into contiguous parts and calls `body(begin, end, worker)` for each; worker is the part's number, in
 /// [0, threads). The parts depend on `threads`, `n` and `grain` only, so that a core meets the same data every time
-/// and results do not depend on how many cores there are. One part runs in the caller and wakes nobody. An exception
-/// of the lowest part that threw is rethrown in the caller.
+/// and results do not depend on how many cores there are. One part runs in the caller and wakes nobody. Several
+/// parts are computed in the default floating-point state. An exception of the lowest part that threw is rethrown in the
+/// caller.
 template <class F>
 void parallel_for(int threads, std::size_t n, std::size_t grain, F&& body) {
   const int parts = parts_of(threads, n, grain);
@@ -97,7 +98,8 @@ void set_floating_point_state(FloatingPointState state);
 FloatingPointState default_floating_point_state();
 
 /// While it lives, the caller and the pool's first `threads` workers compute in the default floating-point state, so
-/// that bits do not depend on the host program; at its end each has its own state again.
+/// that bits do not depend on the host program; at its end each has its own state again. parallel_for needs it for the
+/// caller only: more is for those who start the workers otherwise, as oneDNN, and wakes each of them twice.
 class FloatingPointScope {
  public:
   explicit FloatingPointScope(int threads = 1);

@@ -87,8 +87,9 @@ class Grouping {
     group_size_[id] = size;
   }
 
-  /// Moves what only a later group reads into that group: it is then computed there and never stored. Only where that
-  /// stores nothing else instead, and keeps at most one tensor of its own size waiting.
+  /// Moves what only a later group reads into that group: it is then computed there, and stored only if it is a result
+  /// of the graph too (a moment of Adam, whose rate comes later than the gradient). Only where that stores nothing else
+  /// instead, and keeps at most one tensor of its own size waiting.
   void sink() {
     for (NodeId id = 0; id < graph_.size(); ++id)
       if (grouped_[id]) group_[id] = leader(id);
@@ -112,7 +113,7 @@ class Grouping {
   /// The one group, another than its own, that reads a pointwise node.
   std::optional<NodeId> only_reader(NodeId id) const {
     const std::vector<NodeId>& readers = uses_.readers(id);
-    if (uses_.kept(id) || readers.empty()) return {};
+    if (readers.empty()) return {};
     const NodeId to = group_[readers.front()];
     const bool all = std::all_of(readers.begin(), readers.end(),
                                  [&](NodeId r) { return grouped_[r] && group_[r] == to && reads_itself(r, id); });

@@ -85,6 +85,7 @@ struct Program::State {
   std::atomic<bool> not_finite = false;  ///< of what the last run wrote into variables
   std::vector<Numbers> unwatched;
   std::size_t unfed = 0;  ///< inputs that nobody has written yet
+  int started_otherwise = 1;  ///< how many workers kernels start that do so themselves; the caller is one
 };
 
 namespace {
@@ -223,6 +224,7 @@ struct Program::Assembly {
     for (std::size_t k = 0; k < plan.works.size(); ++k) {
       const Placement::Places& places = placement.works[k];
       p.kernels.push_back(std::move(plan.works[k].kernel));
+      if (p.kernels.back()->starts_workers()) p.started_otherwise = p.planned.logical_threads;
       for (std::size_t i = 0; i < places.out.size(); ++i) watch(*p.kernels.back(), i, placement.buffers[places.out[i]]);
       p.locs.push_back(p.planned.graph.node(plan.works[k].members.front()).loc);
       p.entries.push_back({.kernel = p.kernels.back().get(), .in = in, .out = out,
@@ -414,7 +416,7 @@ void Program::step(RunEntry&& run_entry) {
   } release{p.busy};
   check_run(p.planned.logical_threads);
   if (p.unfed > 0) unfed_error(p.inputs, p.planned.graph);
-  const FloatingPointScope floating_point(p.planned.logical_threads);
+  const FloatingPointScope floating_point(p.started_otherwise);
   const LogicalThreads logical(p.planned.logical_threads);
   p.not_finite.store(false, std::memory_order_relaxed);
   const Entry* entry = p.entries.data();

@@ -27,6 +27,8 @@ class Kernel {
   virtual std::string name() const = 0;
   /// Layout changes that a run makes.
   virtual std::size_t reorders() const { return 0; }
+  /// Whether a run starts the workers itself and not by parallel_for.
+  virtual bool starts_workers() const { return false; }
   /// Whether out[`result`] may be the very buffer of in[`operand`].
   virtual bool in_place(std::size_t /*operand*/, std::size_t /*result*/) const { return false; }
   /// Asks the kernel to set `flag` at every run that writes nan or infinity to out[result]; false if it cannot.

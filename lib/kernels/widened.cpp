@@ -56,6 +56,7 @@ class WidenedKernel final : public Kernel {
   }
   std::size_t scratch_bytes() const override { return bytes_; }
   std::size_t reorders() const override { return inner_->reorders(); }
+  bool starts_workers() const override { return inner_->starts_workers(); }
   std::string name() const override { return inner_->name() + ":bf16"; }
 
  private:

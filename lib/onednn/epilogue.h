@@ -32,6 +32,7 @@ class CallKernel : public Kernel {
   void run(const void* const* in, void* const* out, void* scratch) const override { call_.run(in, out, scratch); }
   std::size_t scratch_bytes() const override { return call_.scratch_bytes(); }
   std::size_t reorders() const override { return call_.reorders(); }
+  bool starts_workers() const override { return true; }
   std::string name() const override { return "onednn:" + what_ + ":" + call_.implementation(); }
 
  private:

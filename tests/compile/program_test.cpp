@@ -47,6 +47,15 @@ extern "C" int dnnl_primitive_execute(const void* primitive, void* stream, int c
   return execute(primitive, stream, count, arguments);
 }
 
+// Every team of threads, ours and oneDNN's, starts through here.
+std::atomic<long> teams{0};
+extern "C" void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned flags) {
+  using Parallel = decltype(&GOMP_parallel);
+  static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_NEXT, "GOMP_parallel"));
+  ++teams;
+  parallel(body, data, threads, flags);
+}
+
 namespace thalweg::testing {
 namespace {
 
@@ -230,6 +239,19 @@ TEST(Program, UsesNoReferenceImplementation) {
     const Program p = compile(g, threads(2));
     for (const std::string& name : p.implementations()) EXPECT_EQ(name.find("ref"), std::string::npos) << name;
   }
+}
+
+TEST(Program, AStepOfSmallKernelsWakesNobody) {
+  const auto teams_of_a_step = [](const Graph& g) {
+    Program p = compile(g, threads(2));
+    fill(p);
+    p.run();
+    const long before = teams;
+    p.run();
+    return teams - before;
+  };
+  EXPECT_EQ(teams_of_a_step(mlp(15, false)), 0);
+  EXPECT_GT(teams_of_a_step(cnn(32, 24)), 0) << "no team went through the counted door";
 }
 
 TEST(Program, CountsItsMemoryExactly) {
