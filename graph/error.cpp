@@ -23,4 +23,10 @@ std::string shown(std::string_view text) {
 Error::Error(const std::string& message, SourceLoc where)
     : std::runtime_error(where.known() ? to_string(where) + ": " + message : message), where_(where) {}
 
+std::string_view Error::fact() const {
+  std::string_view text = what();
+  if (where_.known()) text.remove_prefix(to_string(where_).size() + 2);
+  return text;
+}
+
 }  // namespace thalweg

@@ -30,6 +30,8 @@ class THALWEG_API Error : public std::runtime_error {
   explicit Error(const std::string& message, SourceLoc where = {});
   /// The user's line that the message starts with; unknown where there is none.
   SourceLoc where() const { return where_; }
+  /// The message without that line.
+  std::string_view fact() const;
 
  private:
   SourceLoc where_;

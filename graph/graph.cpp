@@ -314,7 +314,7 @@ Value Graph::add(const OpDef& op, std::span<const Operand> operands, std::vector
     graph_error(loc, "{}{}: {}{}", op.name, node.name.empty() ? "" : " '" + shown(node.name) + "'", error.what(),
                 operand_lines(values));
   } catch (const GraphError& error) {
-    graph_error(loc, "{}: {}{}", op.name, error.what(), operand_lines(values));
+    graph_error(loc, "{}: {}{}", op.name, error.fact(), operand_lines(values));
   }
   if (declared && node.types.front() != *declared)
     graph_error(loc, "{}: the result is {}, declared was {}{}", op.name, to_string(node.types.front()),
@@ -351,10 +351,17 @@ Value Graph::add_copy(const Node& node, std::span<const ValueId> operands) {
 
 // ---- Frame
 
+namespace {
+thread_local SourceLoc innermost_line;
+}
+
+SourceLoc framed_line(SourceLoc otherwise) { return innermost_line.known() ? innermost_line : otherwise; }
+
 Frame::Frame(const Graph& graph, Of of)
-    : state_(graph.state_), loc_(state_->loc), scope_(state_->scope), origin_(state_->origin), begin_(mark(*state_)) {
+    : state_(graph.state_), loc_(state_->loc), outer_line_(innermost_line), scope_(state_->scope),
+      origin_(state_->origin), begin_(mark(*state_)) {
   if (of.absolute) {
-    if (of.loc.known()) state_->loc = of.loc;
+    if (of.loc.known()) innermost_line = state_->loc = of.loc;
     state_->scope = of.scope;
     if (of.origin) state_->origin = *of.origin;
     return;
@@ -366,12 +373,14 @@ Frame::Frame(const Graph& graph, Of of)
   }
   // The outermost line wins: a composite inside a composite reports the line that the user wrote.
   if (of.loc.known() && !state_->loc.known()) state_->loc = of.loc;
+  innermost_line = state_->loc;
   if (of.origin) state_->origin = *of.origin;
 }
 
 Frame::~Frame() {
   if (failed_since(*state_, begin_)) take_back(*state_, begin_);
   state_->loc = loc_;
+  innermost_line = outer_line_;
   state_->scope = std::move(scope_);
   state_->origin = origin_;
 }

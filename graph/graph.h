@@ -191,7 +191,7 @@ class THALWEG_API Frame {
 
  private:
   std::shared_ptr<detail::GraphState> state_;
-  SourceLoc loc_;
+  SourceLoc loc_, outer_line_;
   std::string scope_;
   Origin origin_;
   GraphMark begin_;

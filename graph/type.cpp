@@ -47,14 +47,17 @@ double rounded_to(DType dtype, double x) {
 
 std::size_t size_of(DType dtype) { return dtype_sizes[static_cast<std::size_t>(dtype)]; }
 
-Shape::Shape(std::span<const Dim> dims) {
+Shape::Shape(std::span<const Dim> dims, SourceLoc loc) {
   if (dims.size() > max_rank)
-    graph_error({}, "shape [{}] has {} axes; at most {} are allowed", fmt::join(dims, ","), dims.size(), max_rank);
+    graph_error(framed_line(loc), "shape [{}] has {} axes; at most {} are allowed", fmt::join(dims, ","), dims.size(),
+                max_rank);
   Dim elements = 1;
   for (const Dim d : dims) {
-    if (d < 1) graph_error({}, "shape [{}] has a size of {}: every size must be at least 1", fmt::join(dims, ","), d);
+    if (d < 1)
+      graph_error(framed_line(loc), "shape [{}] has a size of {}: every size must be at least 1", fmt::join(dims, ","),
+                  d);
     if (__builtin_mul_overflow(elements, d, &elements) || elements > max_elements)
-      graph_error({}, "shape [{}] has more than 2^44 elements", fmt::join(dims, ","));
+      graph_error(framed_line(loc), "shape [{}] has more than 2^44 elements", fmt::join(dims, ","));
     dims_[rank_++] = d;
   }
 }
@@ -67,6 +70,41 @@ Dim Shape::elements() const {
 
 std::string to_string(const Shape& shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ","));
+}
+
+namespace {
+TensorType sized(DType dtype, std::initializer_list<AxisSize> axes) {
+  std::vector<Dim> dims;
+  SourceLoc loc;
+  for (const AxisSize& axis : axes) {
+    if (!axis.given) break;
+    dims.push_back(axis.size);
+    loc = axis.loc;
+  }
+  return {dtype, Shape(dims, loc)};
+}
+}  // namespace
+
+TensorType f32(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::f32, {a, b, c, d, e, f, g, h});
+}
+TensorType bf16(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::bf16, {a, b, c, d, e, f, g, h});
+}
+TensorType f64(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::f64, {a, b, c, d, e, f, g, h});
+}
+TensorType i32(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::i32, {a, b, c, d, e, f, g, h});
+}
+TensorType i64(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::i64, {a, b, c, d, e, f, g, h});
+}
+TensorType u8(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::u8, {a, b, c, d, e, f, g, h});
+}
+TensorType boolean(AxisSize a, AxisSize b, AxisSize c, AxisSize d, AxisSize e, AxisSize f, AxisSize g, AxisSize h) {
+  return sized(DType::boolean, {a, b, c, d, e, f, g, h});
 }
 
 std::string to_string(const TensorType& type) {

@@ -38,9 +38,10 @@ class THALWEG_API Shape {
 
   Shape() = default;
   /// Throws GraphError for more than `max_rank` axes, a size below 1, or more than 2^44 elements.
-  Shape(std::initializer_list<Dim> dims) : Shape(std::span<const Dim>(dims.begin(), dims.size())) {}
-  explicit Shape(std::span<const Dim> dims);
-  explicit Shape(const std::vector<Dim>& dims) : Shape(std::span<const Dim>(dims)) {}
+  Shape(std::initializer_list<Dim> dims, SourceLoc loc = SourceLoc::current())
+      : Shape(std::span<const Dim>(dims.begin(), dims.size()), loc) {}
+  explicit Shape(std::span<const Dim> dims, SourceLoc loc = {});
+  explicit Shape(const std::vector<Dim>& dims, SourceLoc loc = {}) : Shape(std::span<const Dim>(dims), loc) {}
 
   std::size_t rank() const { return rank_; }
   Dim operator[](std::size_t axis) const { return dims_[axis]; }
@@ -75,21 +76,33 @@ struct TensorType {
 
 THALWEG_API std::string to_string(const TensorType& type);
 
-/// `f32(64, 784)` is the type f32[64,784]; `f32()` a scalar. Likewise for the other dtypes.
-template <std::integral... D>
-TensorType f32(D... dims) { return {DType::f32, Shape{static_cast<Dim>(dims)...}}; }
-template <std::integral... D>
-TensorType bf16(D... dims) { return {DType::bf16, Shape{static_cast<Dim>(dims)...}}; }
-template <std::integral... D>
-TensorType f64(D... dims) { return {DType::f64, Shape{static_cast<Dim>(dims)...}}; }
-template <std::integral... D>
-TensorType i32(D... dims) { return {DType::i32, Shape{static_cast<Dim>(dims)...}}; }
-template <std::integral... D>
-TensorType i64(D... dims) { return {DType::i64, Shape{static_cast<Dim>(dims)...}}; }
-template <std::integral... D>
-TensorType u8(D... dims) { return {DType::u8, Shape{static_cast<Dim>(dims)...}}; }
-template <std::integral... D>
-TensorType boolean(D... dims) { return {DType::boolean, Shape{static_cast<Dim>(dims)...}}; }
+/// The size of one axis in `f32(64, 784)`, with the line that gave it; left out: there is no such axis.
+struct AxisSize {
+  AxisSize() = default;
+  template <std::integral N>
+  AxisSize(N n, SourceLoc l = SourceLoc::current()) : size(static_cast<Dim>(n)), given(true), loc(l) {}  // NOLINT
+
+  Dim size = 0;
+  bool given = false;
+  SourceLoc loc;
+};
+
+/// `f32(64, 784)` is the type f32[64,784]; `f32()` a scalar. Likewise for the other dtypes. Throws GraphError, at the
+/// caller's line, for a size below 1 or more than 2^44 elements.
+THALWEG_API TensorType f32(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                           AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
+THALWEG_API TensorType bf16(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                            AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
+THALWEG_API TensorType f64(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                           AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
+THALWEG_API TensorType i32(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                           AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
+THALWEG_API TensorType i64(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                           AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
+THALWEG_API TensorType u8(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                          AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
+THALWEG_API TensorType boolean(AxisSize a = {}, AxisSize b = {}, AxisSize c = {}, AxisSize d = {}, AxisSize e = {},
+                               AxisSize f = {}, AxisSize g = {}, AxisSize h = {});
 
 /// The numpy broadcast of two shapes; throws RuleError naming the axis where they do not fit.
 THALWEG_API Shape broadcast_shapes(const Shape& a, const Shape& b);

@@ -133,7 +133,7 @@ class Verifier {
     } catch (const RuleError& error) {
       problem("{}: {}", name_of(id), error.what());
     } catch (const GraphError& error) {
-      problem("{}: {}", name_of(id), error.what());
+      problem("{}: {}", name_of(id), error.fact());
     }
   }
 

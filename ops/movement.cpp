@@ -317,7 +317,7 @@ Shape completed(const Operand& x, std::vector<Dim> sizes) {
     if (*open * known == x.value.type().elements()) return Shape(sizes);
     *open = -1;
   } catch (const GraphError& error) {
-    graph_error(x.loc, "reshape: {}\n    a  {}", error.what(), describe(x.value));
+    graph_error(x.loc, "reshape: {}\n    a  {}", error.fact(), describe(x.value));
   }
   graph_error(x.loc, "reshape: {} elements do not divide into [{}]\n    a  {}", x.value.type().elements(),
               fmt::join(sizes, ","), describe(x.value));

@@ -69,7 +69,7 @@ Value Adafactor::next(Value w, Value g, Slots& slots) const {
   } else {
     v = followed("v", squares, keep, share, slots);
   }
-  const Value below = keras ? sqrt(v) : sqrt(max(v, floor * floor));
+  const Value below = keras ? max(sqrt(v), 0x1p-126) : sqrt(max(v, floor * floor));
   const Value direction = g / below;
 
   const Value pace = slots.exact("pace", [&] {

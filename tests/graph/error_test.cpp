@@ -12,6 +12,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/parse.h"
 #include "thalweg/graph/print.h"
+#include "thalweg/ops/layers.h"
 #include "thalweg/ops/matmul.h"
 #include "thalweg/ops/movement.h"
 #include "thalweg/ops/pointwise.h"
@@ -213,6 +214,9 @@ struct BuildRow {
   bool changes = false;
 };
 
+/// The size of an axis as net.cpp:12 gives it.
+AxisSize there(Dim size) { return AxisSize(size, {"net.cpp", 12}); }
+
 const std::vector<BuildRow> build_rows = {
     {"G1_MatmulInner", [](Built& b) { matmul(b.at(b.weight), b.image); },
      "net.cpp:12: matmul: inner dimensions differ: 2 and 4\n"
@@ -263,16 +267,18 @@ const std::vector<BuildRow> build_rows = {
      "net.cpp:12: sum: axis 0 is out of range for rank 0: [0, 0)\n"
      "    a  %0   f32[]          sum at net.cpp:12",
      true},
-    {"G6_TooManyElements", [](Built&) { f32(Dim{1} << 40, 1 << 10); },
-     "shape [1099511627776,1024] has more than 2^44 elements"},
-    {"G6_Overflow", [](Built&) { f32(std::numeric_limits<Dim>::max(), 2); },
-     "shape [9223372036854775807,2] has more than 2^44 elements"},
-    {"G6_ZeroSize", [](Built&) { f32(4, 0, 3); },
-     "shape [4,0,3] has a size of 0: every size must be at least 1"},
-    {"G6_NegativeSize", [](Built&) { f32(-1); },
-     "shape [-1] has a size of -1: every size must be at least 1"},
-    {"G6_BroadcastOverflow", [](Built& b) { broadcast(b.at(b.image), Shape{Dim{1} << 42, 4, 3}); },
-     "shape [4398046511104,4,3] has more than 2^44 elements"},
+    {"G6_TooManyElements", [](Built&) { f32(Dim{1} << 40, there(1 << 10)); },
+     "net.cpp:12: shape [1099511627776,1024] has more than 2^44 elements"},
+    {"G6_Overflow", [](Built&) { f32(std::numeric_limits<Dim>::max(), there(2)); },
+     "net.cpp:12: shape [9223372036854775807,2] has more than 2^44 elements"},
+    {"G6_ZeroSize", [](Built&) { f32(4, 0, there(3)); },
+     "net.cpp:12: shape [4,0,3] has a size of 0: every size must be at least 1"},
+    {"G6_NegativeSize", [](Built&) { f32(there(-1)); },
+     "net.cpp:12: shape [-1] has a size of -1: every size must be at least 1"},
+    {"G6_BroadcastOverflow", [](Built& b) { broadcast(b.at(b.image), Shape({Dim{1} << 42, 4, 3}, {"net.cpp", 12})); },
+     "net.cpp:12: shape [4398046511104,4,3] has more than 2^44 elements"},
+    {"G6_OfALayer", [](Built& b) { dense(b.at(b.image), Dim{1} << 60); },
+     "net.cpp:12: shape [3,1152921504606846976] has more than 2^44 elements"},
     {"G7_OperandMadeLater",
      [](Built& b) {
        const std::vector<ValueId> later = {{9, 0}};

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // An optimizer, a schedule and a penalty of one's own, without touching the library, in at most 20 lines each.
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
 #include "trajectory.h"
 
 namespace thalweg {
@@ -58,6 +62,19 @@ TEST(Own, ScheduleAndPenaltyWorkInMinimize) {
     at -= rate;
     EXPECT_PRED3(testing::near, run.variable("w")[0], at, 1e-12);
   }
+}
+
+TEST(Own, EachTakesAtMostTwentyLines) {
+  const char* const source = std::getenv("THALWEG_SOURCE");
+  if (source == nullptr) GTEST_SKIP() << "THALWEG_SOURCE is not set";
+  std::ifstream file(std::string(source) + "/tests/optim/own_test.cpp");
+  std::vector<int> lines;  // of each example: they begin with a `///`, and empty lines are counted
+  for (std::string line; std::getline(file, line) && !line.ends_with("example: end");) {
+    if (line.starts_with("/// ")) lines.push_back(0);
+    if (!lines.empty()) ++lines.back();
+  }
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_LE(*std::max_element(lines.begin(), lines.end()), 20);
 }
 
 }  // namespace
