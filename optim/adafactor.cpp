@@ -62,14 +62,17 @@ Value Adafactor::next(Value w, Value g, Slots& slots) const {
   const Value share = slots.shared("share", [&] { return pow(slots.t(), beta2_decay); }), keep = 1.0 - share;
   const Value squares = keras ? square(g) + floor : square(g);
 
-  Value v;
-  if (g.rank() >= 2) {
-    const Factors f = factored(squares, keep, share, slots);
-    v = keras ? f.rows / f.mean * f.columns : f.rows * f.columns / max(f.mean, floor);
+  Value below;
+  if (g.rank() < 2) {
+    const Value v = followed("v", squares, keep, share, slots);
+    below = sqrt(keras ? v : max(v, floor * floor));
+  } else if (const Factors f = factored(squares, keep, share, slots); keras) {
+    // Roots before the product: where a row and a column have no gradient, its factors are near 1e-30 both, their
+    // product is 0 in f32, and 0 / 0 would be the step.
+    below = sqrt(f.rows / f.mean) * sqrt(f.columns);
   } else {
-    v = followed("v", squares, keep, share, slots);
+    below = sqrt(max(f.rows * f.columns / max(f.mean, floor), floor * floor));
   }
-  const Value below = keras ? max(sqrt(v), 0x1p-126) : sqrt(max(v, floor * floor));
   const Value direction = g / below;
 
   const Value pace = slots.exact("pace", [&] {

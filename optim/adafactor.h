@@ -13,11 +13,10 @@ namespace thalweg {
 /// and q = g² (keras: + epsilon1):
 ///
 ///     r = (1−s)·r + s·mean_C(q);   c = (1−s)·c + s·mean_R(q)
-///     keras   v = r / mean(r) ⊗ c;                         u = g / max(√v, 2^-126)
+///     keras   v = r / mean(r) ⊗ c;                         u = g / √v
 ///     torch   v = r ⊗ c / max(mean(r), epsilon1);          u = g / √max(v, epsilon1²)
 ///     w −= α / max(1, RMS(u) / clip_threshold) · u
 ///
-/// (2^-126 is the smallest normal f32: in f32 the v of a weight whose row and column never had a gradient is 0.)
 /// Variables of rank 0 and 1 keep v = (1−s)·v + s·q whole.
 struct THALWEG_API Adafactor {
   static constexpr std::string_view name = "adafactor";

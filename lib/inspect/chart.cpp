@@ -179,7 +179,12 @@ std::vector<Tick> ticks(const Axis& axis, int most) {
 
 // ---- the picture
 
-constexpr double letter = 7.4;  // the width of a wide font's; names are never cut off
+/// As wide as a wide font (DejaVu Sans at 12 px) sets it, so that names are never cut off.
+double width_of(std::string_view name) {
+  double width = 0;
+  for (const char c : name) width += c == 'm' || c == 'w' || c == '%' || (c >= 'A' && c <= 'Z') ? 11.7 : 7.7;
+  return width;
+}
 
 constexpr std::string_view light[chart_colours] = {"#0969da", "#bc4c00", "#1a7f37", "#8250df",
                                                    "#bf3989", "#00838f", "#9a6700", "#57606a"};
@@ -215,10 +220,10 @@ class Picture {
     left_ = 6.6 * static_cast<double>(widest) + (chart.y_label.empty() ? 16 : 36);
     top_ = chart.title.empty() ? 12 : 30;
     bottom_ = chart.x_label.empty() ? 26 : 44;
-    std::size_t name = 0;
-    for (const Curve& curve : chart.curves) name = std::max(name, curve.name.size());
+    double name = 0;
+    for (const Curve& curve : chart.curves) name = std::max(name, width_of(curve.name));
     has_legend_ = chart.legend && name > 0;
-    right_ = has_legend_ ? 44 + letter * static_cast<double>(name) : 14;
+    right_ = has_legend_ ? 44 + name : 14;
     wide_ = std::max(40.0, chart.width - left_ - right_);
     high_ = std::max(30.0, chart.height - top_ - bottom_);
   }
@@ -365,7 +370,7 @@ class Picture {
     svg_ += fmt::format("<path class=\"mark halo\" d=\"M{0:.1f} {1:.1f}m-7 -7l14 14m0 -14l-14 14\"/>"
                         "<path class=\"mark\" d=\"M{0:.1f} {1:.1f}m-7 -7l14 14m0 -14l-14 14\"/>\n", x, y);
     if (mark.name.empty()) return;
-    const bool flipped = x > wide_ - 10 - letter * static_cast<double>(mark.name.size());
+    const bool flipped = x > wide_ - 10 - width_of(mark.name);
     svg_ += fmt::format("<text class=\"name halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n",
                         flipped ? x - 9 : x + 9, y < 18 ? y + 14 : y - 6, flipped ? "end" : "start",
                             xml_text(mark.name));

@@ -126,7 +126,8 @@ Shown zoo(const Lab& lab) {
     base.faint = true;
     own.colour = 0;
     const double held_out = last_of(history, "val_accuracy");
-    shown.charts.push_back({.title = fmt::format("{}: {}", name, percent(held_out)), .log_y = true, .curves = {base,
+    const std::string end = history.epochs() == 0 ? "diverged" : percent(held_out);
+    shown.charts.push_back({.title = fmt::format("{}: {}", name, end), .log_y = true, .curves = {base,
         own},
                             .y_range = std::array{1e-3, 5.0}, .width = 246, .height = 160, .legend = false});
     worst = std::min(worst, held_out);
