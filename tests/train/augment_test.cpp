@@ -248,7 +248,7 @@ TEST(AffineTransform, SaysWhatScipySays) {
 TEST(AffineTransform, QuarterTurnsAreExact) {
   Graph g;
   const Value image = constant(g, {1, 2, 3, 4}, f64(1, 2, 2, 1));
-  const Value turn = unit_vector(constant(g, {0.25}, f64(1)));
+  const Value turn = unit_vector(constant(g, 0.25, f64(1)));
   g.output("turn", turn);
   EXPECT_EQ(meaning_of(g, {}, "turn"), (std::vector<double>{0, 1}));
   // Counter-clockwise: what was at the top right comes to the top left.
