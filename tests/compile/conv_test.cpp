@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/compile/run.h"
+#include "tests/kernels/targets.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/source.h"
@@ -75,10 +76,23 @@ TEST(Convolutions, AreExactOnWholeNumbers) {
 }
 
 TEST(Convolutions, AreExactWhereImagesShareTiles) {
-  EXPECT_EQ(wrong_in({13, 4, 16, 24, 3, 1, 1, "same"}), "");
-  EXPECT_EQ(wrong_in({29, 5, 8, 40, 3, 1, 1, "valid"}), "");
-  EXPECT_EQ(wrong_in({7, 9, 3, 80, 5, 2, 1, "same"}), "");
-  EXPECT_EQ(wrong_in({3, 40, 72, 16, 2, 3, 1, "valid"}), "");
+  on_every_target([] {
+    EXPECT_EQ(wrong_in({13, 4, 16, 24, 3, 1, 1, "same"}), "");
+    EXPECT_EQ(wrong_in({29, 5, 8, 40, 3, 1, 1, "valid"}), "");
+    EXPECT_EQ(wrong_in({7, 9, 3, 80, 5, 2, 1, "same"}), "");
+    EXPECT_EQ(wrong_in({3, 40, 72, 16, 2, 3, 1, "valid"}), "");
+  });
+}
+
+TEST(Convolutions, AreExactWhereARowOfTapsIsOneRun) {
+  on_every_target([] {
+    for (const auto& [channels, filters] : {std::pair<Dim, Dim>{16, 16}, {32, 56}, {64, 64}, {72, 72}})
+      for (const Dim kernel : {2, 3, 5})
+        for (const Dim stride : {1, 2}) {
+          EXPECT_EQ(wrong_in({2, 9, channels, filters, kernel, stride, 1, "same"}), "");
+          EXPECT_EQ(wrong_in({1, 4, channels, filters, kernel, stride, 1, "same"}), "");
+        }
+  });
 }
 
 TEST(Convolutions, AreExactWithFewChannelsAndWideWindows) {
