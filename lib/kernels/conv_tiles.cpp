@@ -116,7 +116,8 @@ HWY_NOINLINE void weight_tile(const WeightTile& t) {
 
 template <class D, std::size_t vectors, std::size_t... p, std::size_t... c>
 ConvTiles tiles_of(std::index_sequence<p...>, std::index_sequence<c...>) {
-  return {vectors * hn::Lanes(D()), sizeof...(c), {pixel_tile<D, p + 1, vectors>...}, {weight_tile<D, c + 1, vectors>...}};
+  return {vectors * hn::Lanes(D()), sizeof...(c), {pixel_tile<D, p + 1, vectors>...},
+          {weight_tile<D, c + 1, vectors>...}};
 }
 template <class D, std::size_t vectors>
 ConvTiles tiles_of() {

@@ -27,11 +27,13 @@ void each_row(int threads, std::size_t rows, std::size_t length, F f) {
   });
 }
 
-/// Calls f(rows [begin, end), offset of their first element) for cuts among the threads.
+/// Calls f(rows, offset of their first element) for blocks that a first-level cache holds, since a block is walked once
+/// for every few vectors of channels.
 template <class F>
-void each_cut(int threads, const Batch& b, F f) {
+void each_block(int threads, const Batch& b, F f) {
+  const std::size_t most = std::max<std::size_t>(1, 4096 / b.channels);
   parallel_for(threads, b.rows, grain_of(b.channels * 2), [&](std::size_t begin, std::size_t end, std::size_t) {
-    f(end - begin, begin * b.channels);
+    for (std::size_t row = begin; row < end; row += most) f(std::min(most, end - row), row * b.channels);
   });
 }
 
@@ -77,7 +79,7 @@ std::unique_ptr<Kernel> batch_training(const KernelRequest& request) {
       scale[k] = static_cast<double>(gamma[k]) / std::sqrt(variance + b.eps);
       shift[k] = static_cast<double>(beta[k]);
     }
-    each_cut(threads, b, [&](std::size_t rows, std::size_t at) {
+    each_block(threads, b, [&](std::size_t rows, std::size_t at) {
       norm_rows<T>().normalize({x + at, nullptr, rows, c}, mean, scale, shift, output<T>(out) + at);
     });
   });
@@ -98,7 +100,7 @@ std::unique_ptr<Kernel> batch_inference(const KernelRequest& request) {
       scale[k] = number(1) / std::sqrt(number(4) + b.eps);
       shift[k] = number(2);
     }
-    each_cut(threads, b, [&](std::size_t rows, std::size_t at) {
+    each_block(threads, b, [&](std::size_t rows, std::size_t at) {
       norm_rows<T>().normalize({input<T>(in, 0) + at, nullptr, rows, c}, mean, scale, shift, output<T>(out) + at);
     });
   });
@@ -128,7 +130,7 @@ std::unique_ptr<Kernel> batch_backward(const KernelRequest& request) {
       slope[k] = -scale[k] * r * dgamma * b.share;
       shift[k] = -scale[k] * sums[c + k] * b.share;
     }
-    each_cut(threads, b, [&](std::size_t rows, std::size_t at) {
+    each_block(threads, b, [&](std::size_t rows, std::size_t at) {
       norm_rows<T>().backward({x + at, dy + at, rows, c}, mean, scale, slope, shift, output<T>(out) + at);
     });
   });
