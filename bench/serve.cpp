@@ -135,14 +135,14 @@ Program compiled(const Workload& workload, const ServeOptions& options) {
   if (options.precision != "f32" && options.precision != "bf16")
     run_error("there is no precision '{}'; there are f32 and bf16", options.precision);
   const Precision precision = options.precision == "bf16" ? Precision::bf16 : Precision::f32;
-  CompileOptions how{.logical_threads = options.threads, .tune = options.tune, .precision = precision,
-                     .variables = Variables()};
+  CompileOptions how{.logical_threads = options.threads, .tune = options.tune, .winograd = options.winograd,
+                     .precision = precision, .variables = Variables()};
   const Graph graph = workload.build();
   if (options.budget < 1)
     how.memory_budget = static_cast<std::size_t>(options.budget * static_cast<double>(plan(graph, how).memory.total()));
   Program program = compile(graph, how);
-  // What falls back to f32 must not be timed as bf16.
-  if (precision == Precision::bf16 && !program.notices().empty()) run_error("{}", program.notices().front());
+  // What falls back must not be timed as if it did not.
+  if (!program.notices().empty()) run_error("{}", program.notices().front());
   return program;
 }
 
@@ -153,7 +153,8 @@ void serve(const Workload& workload, const ServeOptions& options, std::istream& 
   const auto allocations = testing::allocations_of([&] { program.run(); });
   const std::size_t block = block_of(program);
   Json ready{{"workload", workload.name}, {"of", "thalweg " THALWEG_VERSION}, {"threads", program.logical_threads()},
-             {"precision", options.precision}, {"tuned", options.tune}, {"kernels", program.kernels()},
+             {"precision", options.precision}, {"tuned", options.tune}, {"winograd", options.winograd},
+             {"kernels", program.kernels()},
              {"reorders", program.reorders()}, {"planned_bytes", program.memory().total()}};
   if (allocations) ready["allocations"] = *allocations;
   out << Json{{"ready", ready}}.dump() << std::endl;

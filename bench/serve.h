@@ -17,6 +17,7 @@ struct ServeOptions {
   int threads = 1;
   std::string precision = "f32";  ///< or bf16
   bool tune = false;              ///< as CompileOptions::tune
+  bool winograd = false;          ///< as CompileOptions::winograd
   double budget = 1;              ///< the share of the bytes it plans by itself that it may have; below 1 it recomputes
 };
 

@@ -71,6 +71,7 @@ int run(int argc, char** argv) {
   mode->require_option(0, 1);
   app.add_option("--threads", options.threads, "logical threads")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--precision", options.precision, "f32 or bf16")->capture_default_str();
+  app.add_flag("--winograd", options.winograd, "3x3 convolutions by Winograd's algorithm (AVX-512)");
   app.add_flag("--tune", options.tune, "choose matmuls and convolutions by their times");
   app.add_option("--budget", options.budget, "the share of its memory that it may have, for less of it and more time")
       ->check(CLI::Range(0.01, 1.0));

@@ -82,6 +82,8 @@ void add_compile_options(CLI::App* command, GraphRequest& request) {
   command->add_flag("--no-dce", request.no_dce, "without removing what nothing needs");
   command->add_flag("--no-fuse", request.no_fuse, "a kernel for each node");
   command->add_flag("--no-in-place", request.no_in_place, "no result in a dying operand's place");
+  command->add_flag("--winograd", request.compile.winograd,
+                    "3x3 convolutions by Winograd's algorithm, where the processor has AVX-512");
   command->add_option("--pass-limit", request.compile.pass_limit, "only the first N rewrites that change something")
       ->check(CLI::Range(0, 1'000'000'000));
 }

@@ -26,7 +26,7 @@ std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, Nod
   const auto operands = graph.operands(id);
   Work work{.members = {id}, .in = {operands.begin(), operands.end()}, .out = {}, .kernel = {}};
   const std::vector<TensorType> in = types_of(graph, operands);
-  const KernelRequest request{node, in, node.types, threads, options.generate, options.layout, options.tune};
+  const KernelRequest request = request_of(node, in, threads, options);
   Epilogue epilogue;
   const auto last = [&] { return work.members.back(); };
   if (const NodeId user = uses.only_user(last(), "add"); user != last()) {

@@ -231,8 +231,7 @@ class Grouping {
     work.members = {id};
     work.in.assign(operands.begin(), operands.end());
     for (std::uint32_t r = 0; r < graph_.node(id).types.size(); ++r) work.out.push_back({id, r});
-    const KernelRequest request{graph_.node(id), in, graph_.node(id).types, threads_,
-                                options_.generate, options_.layout, options_.tune};
+    const KernelRequest request = request_of(graph_.node(id), in, threads_, options_);
     work.kernel = any_kernel(request);
     if (!work.kernel) work.kernel = widened_kernel(request, any_kernel);
     if (!work.kernel) no_kernel(id, in);

@@ -136,7 +136,7 @@ class Merging {
   std::unique_ptr<Kernel> product(const Work& work, const ProductEnd& end) const {
     const Node& node = graph_.node(work.members[0]);
     const std::vector<TensorType> in = types_of(graph_, graph_.operands(work.members[0]));
-    return small_product({node, in, node.types, threads_, options_.generate, options_.layout, options_.tune}, end);
+    return small_product(request_of(node, in, threads_, options_), end);
   }
 
   /// The product of which a work keeps what lies where another tensor is positive, as the gradient of relu does: if

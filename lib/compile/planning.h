@@ -14,6 +14,12 @@ namespace thalweg {
 /// request says tune, what was fastest when it was first asked for in this process.
 std::unique_ptr<Kernel> heavy_kernel(const KernelRequest& request, const Epilogue& epilogue);
 std::unique_ptr<Kernel> any_kernel(const KernelRequest& request);
+/// What the options say of a node's kernel.
+inline KernelRequest request_of(const Node& node, std::span<const TensorType> in, int threads,
+                                const CompileOptions& options) {
+  return {.node = node, .in = in, .out = node.types, .threads = threads, .generate = options.generate,
+          .layout = options.layout, .tune = options.tune, .winograd = options.winograd};
+}
 
 /// A heavy op with the ops that follow it in the same kernel, if it has any that a kernel takes.
 std::optional<Work> work_with_epilogue(const Graph& graph, const Uses& uses, NodeId id, int threads,

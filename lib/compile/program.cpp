@@ -332,6 +332,8 @@ Graph rewritten_noting(const Graph& source, const CompileOptions& options, std::
       notices.push_back(fmt::format("graph '{}' is computed in f32: this processor does not multiply bf16",
                                     graph.name()));
   }
+  if (options.winograd && !onednn::has_wide_kernels())
+    notices.push_back(fmt::format("graph '{}': convolutions are direct: Winograd's need AVX-512", graph.name()));
   const std::vector<Pass> passes = passes_of(options);
   if (!passes.empty()) run_pipeline(graph, passes, {.limit = options.pass_limit});
   separate_results(graph);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/kernels/conv_tiles.h"
 
+#include <utility>
+
 // Two instruction sets that no kernel here gains from.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
 #undef HWY_TARGET_INCLUDE
@@ -16,6 +18,16 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+// As many sums as hide the latency of two multiplications a cycle, and no more than the registers hold beside rows of
+// weights: 16 registers up to AVX2, 32 in AVX-512.
+#if HWY_TARGET <= HWY_AVX3
+constexpr std::size_t pixel_rows = 12, pixel_steps = 4;
+constexpr std::size_t channel_rows(std::size_t vectors) { return vectors == 1 ? 16 : 12; }
+#else
+constexpr std::size_t pixel_rows = 6, pixel_steps = 1;
+constexpr std::size_t channel_rows(std::size_t) { return 6; }
+#endif
+
 /// One step of the sums: `rows` numbers times one row of weights.
 template <class D, std::size_t rows, std::size_t vectors, class At>
 HWY_INLINE void multiply(D d, const float* weights, const At& at, hn::Vec<D> (&total)[rows][vectors]) {
@@ -25,6 +37,21 @@ HWY_INLINE void multiply(D d, const float* weights, const At& at, hn::Vec<D> (&t
     const hn::Vec<D> x = hn::Set(d, at(r));
     for (std::size_t j = 0; j < vectors; ++j) total[r][j] = hn::MulAdd(x, row[j], total[r][j]);
   }
+}
+
+/// `steps` steps of the sums at once, so that a pointer to a pixel is fetched once for all of them.
+template <std::size_t steps, class D, std::size_t rows, std::size_t vectors>
+HWY_INLINE void multiply_steps(D d, const float* weights, std::ptrdiff_t weight_row, const float* const (&p)[rows],
+                               std::size_t at, hn::Vec<D> (&total)[rows][vectors]) {
+  hn::Vec<D> row[steps][vectors];
+  for (std::size_t s = 0; s < steps; ++s)
+    for (std::size_t j = 0; j < vectors; ++j)
+      row[s][j] = hn::LoadU(d, weights + static_cast<std::ptrdiff_t>(s) * weight_row + j * hn::Lanes(d));
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t s = 0; s < steps; ++s) {
+      const hn::Vec<D> x = hn::Set(d, p[r][at + s]);
+      for (std::size_t j = 0; j < vectors; ++j) total[r][j] = hn::MulAdd(x, row[s][j], total[r][j]);
+    }
 }
 
 template <class D, std::size_t rows, std::size_t vectors>
@@ -46,8 +73,11 @@ HWY_NOINLINE void pixel_tile(const PixelTile& t) {
     for (std::size_t r = 0; r < rows; ++r) p[r] = from[r] < 0 ? t.zeros : t.source + from[r];
     const float* w = t.weights + tap->row * t.weight_row;
     const auto depth = static_cast<std::size_t>(tap->depth);
-    for (std::size_t c = 0; c < depth; ++c, w += t.weight_row)
-      multiply(d, w, [&](std::size_t r) HWY_ATTR { return p[r][c]; }, total);
+    constexpr std::size_t steps = pixel_steps > vectors ? pixel_steps / vectors : 1;
+    std::size_t c = 0;
+    for (; c + steps <= depth; c += steps, w += static_cast<std::ptrdiff_t>(steps) * t.weight_row)
+      multiply_steps<steps>(d, w, t.weight_row, p, c, total);
+    for (; c < depth; ++c, w += t.weight_row) multiply_steps<1>(d, w, t.weight_row, p, c, total);
   }
   const V zero = hn::Zero(d);
   for (std::size_t r = 0; r < rows; ++r)
@@ -84,13 +114,15 @@ HWY_NOINLINE void weight_tile(const WeightTile& t) {
     }
 }
 
+template <class D, std::size_t vectors, std::size_t... p, std::size_t... c>
+ConvTiles tiles_of(std::index_sequence<p...>, std::index_sequence<c...>) {
+  return {vectors * hn::Lanes(D()), sizeof...(c), {pixel_tile<D, p + 1, vectors>...},
+          {weight_tile<D, c + 1, vectors>...}};
+}
 template <class D, std::size_t vectors>
 ConvTiles tiles_of() {
-  return {vectors * hn::Lanes(D()),
-          {pixel_tile<D, 1, vectors>, pixel_tile<D, 2, vectors>, pixel_tile<D, 3, vectors>, pixel_tile<D, 4, vectors>,
-           pixel_tile<D, 5, vectors>, pixel_tile<D, 6, vectors>},
-          {weight_tile<D, 1, vectors>, weight_tile<D, 2, vectors>, weight_tile<D, 3, vectors>,
-           weight_tile<D, 4, vectors>, weight_tile<D, 5, vectors>, weight_tile<D, 6, vectors>}};
+  return tiles_of<D, vectors>(std::make_index_sequence<pixel_rows>(),
+                              std::make_index_sequence<channel_rows(vectors)>());
 }
 
 const ConvTileTable* conv_table() {
@@ -100,7 +132,7 @@ const ConvTileTable* conv_table() {
 #else
   static const ConvTiles widths[] = {tiles_of<Full, 2>(), tiles_of<Full, 1>()};
 #endif
-  static const ConvTileTable table{widths, sizeof(widths) / sizeof(widths[0])};
+  static const ConvTileTable table{widths, sizeof(widths) / sizeof(widths[0]), pixel_rows};
   return &table;
 }
 

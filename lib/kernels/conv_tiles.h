@@ -8,8 +8,8 @@
 
 namespace thalweg {
 
-/// The largest number of pixels (or of channels, for the gradient of weights) in a tile.
-inline constexpr std::size_t conv_rows = 6;
+/// No tile of any instruction set has more pixels (or channels, for the gradient of weights).
+inline constexpr std::size_t most_conv_rows = 16;
 
 /// Adjacent numbers of the source that meet adjacent rows of the weights.
 struct TapRun {
@@ -49,13 +49,15 @@ using WeightTileFunction = void (*)(const WeightTile&);
 /// The tiles that are `width` output channels wide.
 struct ConvTiles {
   std::size_t width;
-  PixelTileFunction pixels[conv_rows];   ///< of 1 to conv_rows pixels
-  WeightTileFunction weights[conv_rows]; ///< of 1 to conv_rows input channels
+  std::size_t channels;                       ///< most input channels of a tile of a gradient of weights
+  PixelTileFunction pixels[most_conv_rows];   ///< of 1 to ConvTileTable::pixels pixels
+  WeightTileFunction weights[most_conv_rows]; ///< of 1 to `channels` input channels
 };
 /// Of the best instruction set that this machine has: widest first, the narrowest is 8 or less. `count` of them.
 struct ConvTileTable {
   const ConvTiles* widths;
   std::size_t count;
+  std::size_t pixels;  ///< most pixels of a tile
 };
 ConvTileTable conv_tiles();
 

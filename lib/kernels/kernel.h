@@ -51,6 +51,7 @@ struct KernelRequest {
   bool generate = true;  ///< machine code may be written for it
   bool layout = true;  ///< kernels that take every tensor in the layout the program keeps it in come first
   bool tune = false;   ///< candidates are timed
+  bool winograd = false;  ///< convolutions may be computed so
 };
 
 }  // namespace thalweg

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/norm_rows.h"
 #include "thalweg/lib/kernels/sums.h"
 
 namespace thalweg {
@@ -26,40 +27,60 @@ void each_row(int threads, std::size_t rows, std::size_t length, F f) {
   });
 }
 
+/// Calls f(rows, offset of their first element) for blocks that a first-level cache holds, since a block is walked once
+/// for every few vectors of channels.
+template <class F>
+void each_block(int threads, const Batch& b, F f) {
+  const std::size_t most = std::max<std::size_t>(1, 4096 / b.channels);
+  parallel_for(threads, b.rows, grain_of(b.channels * 2), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; row += most) f(std::min(most, end - row), row * b.channels);
+  });
+}
+
+/// Mean and sum of squared distances from it, from those of the chunks: Chan, Golub & LeVeque 1983. `parts` has both of
+/// each chunk; `mean` and `squares` are apart from it.
+void join_moments(const Batch& b, const double* parts, double* mean, double* squares) {
+  const std::size_t c = b.channels;
+  const auto weight = [&](std::size_t chunk) {
+    return static_cast<double>(b.chunks.first(chunk + 1) - b.chunks.first(chunk));
+  };
+  std::fill_n(mean, 2 * c, 0.0);
+  for (std::size_t chunk = 0; chunk < b.chunks.chunks; ++chunk)
+    for (std::size_t k = 0; k < c; ++k) mean[k] += weight(chunk) * parts[2 * c * chunk + k];
+  for (std::size_t k = 0; k < c; ++k) mean[k] *= b.share;
+  for (std::size_t chunk = 0; chunk < b.chunks.chunks; ++chunk) {
+    const double* part = parts + 2 * c * chunk;
+    for (std::size_t k = 0; k < c; ++k) {
+      const double distance = part[k] - mean[k];
+      squares[k] += part[c + k] + weight(chunk) * distance * distance;
+    }
+  }
+}
+
 template <class T>
 std::unique_ptr<Kernel> batch_training(const KernelRequest& request) {
   const Batch b(request);
   const int threads = request.threads;
   const std::size_t c = b.channels;
-  // The mean in front, sums behind it.
-  const std::size_t room_bytes = c * sizeof(double) + b.chunks.room_bytes(c);
+  // Mean, scale and shift in front, the chunks' moments behind them.
+  const std::size_t room_bytes = 3 * c * sizeof(double) + b.chunks.room_bytes(2 * c);
   return kernel_of("batch_norm_training", room_bytes, [=](const void* const* in, void* const* out, void* scratch) {
     const T *x = input<T>(in, 0), *gamma = input<T>(in, 1), *beta = input<T>(in, 2);
     auto* mean = static_cast<double*>(scratch);
-    double* sums = mean + c;
-    b.chunks.add_up(threads, c, sums, [&](std::size_t begin, std::size_t end, double* total) {
-      for (std::size_t row = begin; row < end; ++row)
-        for (std::size_t k = 0; k < c; ++k) total[k] += static_cast<double>(x[row * c + k]);
+    double *scale = mean + c, *shift = scale + c, *parts = shift + c;
+    b.chunks.each(threads, 2 * c, parts, [&](std::size_t begin, std::size_t end, double* moments) {
+      norm_rows<T>().moments({x + begin * c, nullptr, end - begin, c}, moments, moments + c);
     });
-    for (std::size_t k = 0; k < c; ++k) mean[k] = sums[k] * b.share;
-    b.chunks.add_up(threads, c, sums, [&](std::size_t begin, std::size_t end, double* total) {
-      for (std::size_t row = begin; row < end; ++row)
-        for (std::size_t k = 0; k < c; ++k) {
-          const double distance = static_cast<double>(x[row * c + k]) - mean[k];
-          total[k] += distance * distance;
-        }
-    });
+    join_moments(b, parts, mean, scale);
     for (std::size_t k = 0; k < c; ++k) {
-      const double variance = sums[k] * b.share;
+      const double variance = scale[k] * b.share;
       output<T>(out, 1)[k] = static_cast<T>(mean[k]);
       output<T>(out, 2)[k] = static_cast<T>(variance);
-      sums[k] = static_cast<double>(gamma[k]) / std::sqrt(variance + b.eps);
+      scale[k] = static_cast<double>(gamma[k]) / std::sqrt(variance + b.eps);
+      shift[k] = static_cast<double>(beta[k]);
     }
-    T* y = output<T>(out);
-    each_row(threads, b.rows, c, [&](std::size_t row) {
-      for (std::size_t k = 0; k < c; ++k)
-        y[row * c + k] = static_cast<T>((static_cast<double>(x[row * c + k]) - mean[k]) * sums[k] +
-                                        static_cast<double>(beta[k]));
+    each_block(threads, b, [&](std::size_t rows, std::size_t at) {
+      norm_rows<T>().normalize({x + at, nullptr, rows, c}, mean, scale, shift, output<T>(out) + at);
     });
   });
 }
@@ -69,17 +90,18 @@ std::unique_ptr<Kernel> batch_inference(const KernelRequest& request) {
   const Batch b(request);
   const int threads = request.threads;
   const std::size_t c = b.channels;
-  return kernel_of("batch_norm_inference", c * sizeof(double),
+  return kernel_of("batch_norm_inference", 3 * c * sizeof(double),
                    [=](const void* const* in, void* const* out, void* scratch) {
-    const T *x = input<T>(in, 0), *beta = input<T>(in, 2), *mean = input<T>(in, 3);
-    auto* scale = static_cast<double*>(scratch);
-    for (std::size_t k = 0; k < c; ++k)
-      scale[k] = static_cast<double>(input<T>(in, 1)[k]) / std::sqrt(static_cast<double>(input<T>(in, 4)[k]) + b.eps);
-    T* y = output<T>(out);
-    each_row(threads, b.rows, c, [&](std::size_t row) {
-      for (std::size_t k = 0; k < c; ++k)
-        y[row * c + k] = static_cast<T>((static_cast<double>(x[row * c + k]) - static_cast<double>(mean[k])) * scale[k] +
-                                        static_cast<double>(beta[k]));
+    auto* mean = static_cast<double*>(scratch);
+    double *scale = mean + c, *shift = scale + c;
+    for (std::size_t k = 0; k < c; ++k) {
+      const auto number = [&](std::size_t argument) { return static_cast<double>(input<T>(in, argument)[k]); };
+      mean[k] = number(3);
+      scale[k] = number(1) / std::sqrt(number(4) + b.eps);
+      shift[k] = number(2);
+    }
+    each_block(threads, b, [&](std::size_t rows, std::size_t at) {
+      norm_rows<T>().normalize({input<T>(in, 0) + at, nullptr, rows, c}, mean, scale, shift, output<T>(out) + at);
     });
   });
 }
@@ -89,31 +111,27 @@ std::unique_ptr<Kernel> batch_backward(const KernelRequest& request) {
   const Batch b(request);
   const int threads = request.threads;
   const std::size_t c = b.channels;
-  const std::size_t room_bytes = c * sizeof(double) + b.chunks.room_bytes(2 * c);
+  // Mean, scale, slope and shift in front, sums behind them.
+  const std::size_t room_bytes = 4 * c * sizeof(double) + b.chunks.room_bytes(2 * c);
   return kernel_of("batch_norm_backward", room_bytes, [=](const void* const* in, void* const* out, void* scratch) {
-    const T *x = input<T>(in, 0), *gamma = input<T>(in, 1), *mean = input<T>(in, 2), *dy = input<T>(in, 4);
-    auto* r = static_cast<double*>(scratch);
-    double* sums = r + c;
-    for (std::size_t k = 0; k < c; ++k) r[k] = 1 / std::sqrt(static_cast<double>(input<T>(in, 3)[k]) + b.eps);
+    const T *x = input<T>(in, 0), *dy = input<T>(in, 4);
+    auto* mean = static_cast<double*>(scratch);
+    double *scale = mean + c, *slope = scale + c, *shift = slope + c, *sums = shift + c;
+    for (std::size_t k = 0; k < c; ++k) mean[k] = static_cast<double>(input<T>(in, 2)[k]);
     b.chunks.add_up(threads, 2 * c, sums, [&](std::size_t begin, std::size_t end, double* total) {
-      for (std::size_t row = begin; row < end; ++row)
-        for (std::size_t k = 0; k < c; ++k) {
-          const auto g = static_cast<double>(dy[row * c + k]);
-          total[k] += g * ((static_cast<double>(x[row * c + k]) - static_cast<double>(mean[k])) * r[k]);
-          total[c + k] += g;
-        }
+      norm_rows<T>().sums({x + begin * c, dy + begin * c, end - begin, c}, mean, total, total + c);
     });
+    // dx = gamma * r * (dy - mean(dy) - u * mean(dy * u)), where u = (x - mean) * r.
     for (std::size_t k = 0; k < c; ++k) {
-      output<T>(out, 1)[k] = static_cast<T>(sums[k]);
+      const double r = 1 / std::sqrt(static_cast<double>(input<T>(in, 3)[k]) + b.eps), dgamma = sums[k] * r;
+      output<T>(out, 1)[k] = static_cast<T>(dgamma);
       output<T>(out, 2)[k] = static_cast<T>(sums[c + k]);
+      scale[k] = static_cast<double>(input<T>(in, 1)[k]) * r;
+      slope[k] = -scale[k] * r * dgamma * b.share;
+      shift[k] = -scale[k] * sums[c + k] * b.share;
     }
-    T* dx = output<T>(out);
-    each_row(threads, b.rows, c, [&](std::size_t row) {
-      for (std::size_t k = 0; k < c; ++k) {
-        const double u = (static_cast<double>(x[row * c + k]) - static_cast<double>(mean[k])) * r[k];
-        const double g = static_cast<double>(dy[row * c + k]) - sums[c + k] * b.share - u * (sums[k] * b.share);
-        dx[row * c + k] = static_cast<T>(static_cast<double>(gamma[k]) * r[k] * g);
-      }
+    each_block(threads, b, [&](std::size_t rows, std::size_t at) {
+      norm_rows<T>().backward({x + at, dy + at, rows, c}, mean, scale, slope, shift, output<T>(out) + at);
     });
   });
 }

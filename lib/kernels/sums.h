@@ -29,16 +29,20 @@ struct RowChunks {
       : rows(row_count),
         chunks(std::clamp<std::size_t>(row_count * row_length / 16384, 1, std::min<std::size_t>(row_count, 64))) {}
 
-  /// Calls f(first row, last row, totals) for each chunk, totals being `width` zeroed doubles; the sums are then in
-  /// the first `width` doubles of `room`, which has chunks * width.
+  std::size_t first(std::size_t chunk) const { return rows * chunk / chunks; }
+  /// Calls f(first row, last row, totals) for each chunk, totals being its `width` doubles in `room`.
+  template <class F>
+  void each(int threads, std::size_t width, double* room, F f) const {
+    parallel_for(threads, chunks, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t chunk = begin; chunk < end; ++chunk) f(first(chunk), first(chunk + 1), room + chunk * width);
+    });
+  }
+  /// As each(); f adds to zeros, and the sums over all chunks are then in the first `width` doubles of `room`.
   template <class F>
   void add_up(int threads, std::size_t width, double* room, F f) const {
-    parallel_for(threads, chunks, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t chunk = begin; chunk < end; ++chunk) {
-        double* totals = room + chunk * width;
-        std::fill_n(totals, width, 0.0);
-        f(rows * chunk / chunks, rows * (chunk + 1) / chunks, totals);
-      }
+    each(threads, width, room, [&](std::size_t begin, std::size_t end, double* totals) {
+      std::fill_n(totals, width, 0.0);
+      f(begin, end, totals);
     });
     for (std::size_t chunk = 1; chunk < chunks; ++chunk)
       for (std::size_t i = 0; i < width; ++i) room[i] += room[chunk * width + i];

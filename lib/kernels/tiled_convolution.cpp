@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 #include <vector>
@@ -18,8 +19,8 @@ namespace {
 constexpr std::size_t near_bytes = 40 << 10, far_bytes = 128 << 10;
 /// Fewer pixels than this leave too many tiles half full: then several images share them.
 constexpr std::size_t enough_pixels = 96;
-/// Below this many channels the taps of one row are read as one run.
-constexpr Dim few_channels = 16;
+/// Up to this many channels the taps of one row are read as one run: a run has costs of its own.
+constexpr Dim few_channels = 64;
 /// Weights whose rows are longer than this would meet in few sets of the caches.
 constexpr std::size_t long_row = 64;
 constexpr std::size_t largest_table = 16 << 20;
@@ -77,16 +78,17 @@ struct PixelClass {
   std::vector<std::int32_t> to;                 ///< of each pixel
   std::vector<std::vector<std::int32_t>> from;  ///< of each run, of each pixel
 };
-using PixelClasses = std::map<std::pair<Dim, Dim>, PixelClass>;
+using PixelClasses = std::map<std::array<Dim, 3>, PixelClass>;
 
 TileTable tabled(const PixelClasses& classes, std::size_t images) {
+  const std::size_t most = conv_tiles().pixels;
   TileTable table;
   table.images = images;
   for (const auto& [key, pixels] : classes) {
     const std::size_t first_tap = table.taps.size();
     table.taps.insert(table.taps.end(), pixels.taps.begin(), pixels.taps.end());
-    for (std::size_t p = 0; p < pixels.to.size(); p += conv_rows) {
-      const std::size_t rows = std::min(conv_rows, pixels.to.size() - p);
+    for (std::size_t p = 0; p < pixels.to.size(); p += most) {
+      const std::size_t rows = std::min(most, pixels.to.size() - p);
       table.tiles.push_back({pixels.taps.size(), first_tap, table.from.size(), table.to.size(), rows});
       for (const auto& run : pixels.from)
         for (std::size_t r = 0; r < rows; ++r) table.from.push_back(run[p + r]);
@@ -99,7 +101,7 @@ TileTable tabled(const PixelClasses& classes, std::size_t images) {
 /// y reads x: one run for each tap, or for each row of taps where there are few channels.
 PixelClasses forward_pixels(const Sizes& s, Dim images) {
   const WindowGeometry& g = s.g;
-  const bool merged = s.channels < few_channels && g.dilation[1] == 1;
+  const bool merged = s.channels <= few_channels && g.dilation[1] == 1;
   PixelClasses classes;
   for (Dim n = 0; n < images; ++n)
     for (Dim h = 0; h < g.out[0]; ++h)
@@ -107,7 +109,7 @@ PixelClasses forward_pixels(const Sizes& s, Dim images) {
         Dim first = 0, last = g.size[1];
         while (merged && first < last && !g.inside(1, g.position(1, w, first))) ++first;
         while (merged && first < last && !g.inside(1, g.position(1, w, last - 1))) --last;
-        PixelClass& pixels = classes[{first, last}];
+        PixelClass& pixels = classes[{0, first, last}];
         const Dim step = merged ? std::max<Dim>(last - first, 1) : 1;
         std::size_t run = 0;
         for (Dim i = 0; i < g.size[0]; ++i)
@@ -126,26 +128,37 @@ PixelClasses forward_pixels(const Sizes& s, Dim images) {
   return classes;
 }
 
-/// dx reads dy: the taps whose distance from the pixel is a whole number of strides.
+/// dx reads dy: the taps whose distance from the pixel is a whole number of strides. The packed weights have the taps of
+/// a row from right to left, as they meet the pixels of dy.
 PixelClasses backward_pixels(const Sizes& s, Dim images) {
   const WindowGeometry& g = s.g;
+  const bool merged = s.filters <= few_channels && g.dilation[1] == 1 && g.stride[1] == 1;
   PixelClasses classes;
   for (Dim n = 0; n < images; ++n)
     for (Dim h = 0; h < g.in[0]; ++h)
       for (Dim w = 0; w < g.in[1]; ++w) {
-        PixelClass& pixels = classes[{h % g.stride[0], w % g.stride[1]}];
+        const auto column = [&](Dim reversed) {  // times the stride
+          return w + g.pad_low[1] - (g.size[1] - 1 - reversed) * g.dilation[1];
+        };
+        Dim first = 0, last = g.size[1];
+        while (merged && first < last && column(first) < 0) ++first;
+        while (merged && first < last && column(last - 1) >= g.out[1]) --last;
+        const Dim step = merged ? std::max<Dim>(last - first, 1) : 1;
+        PixelClass& pixels = classes[merged ? std::array{h % g.stride[0], first, last}
+                                            : std::array{h % g.stride[0], w % g.stride[1], Dim{0}}];
         std::size_t run = 0;
         for (Dim i = 0; i < g.size[0]; ++i)
-          for (Dim j = 0; j < g.size[1]; ++j) {
-            const Dim at_h = h + g.pad_low[0] - i * g.dilation[0], at_w = w + g.pad_low[1] - j * g.dilation[1];
+          for (Dim j = first; j < last; j += step) {
+            const Dim at_h = h + g.pad_low[0] - i * g.dilation[0], at_w = column(j);
             if (at_h % g.stride[0] != 0 || at_w % g.stride[1] != 0) continue;
             if (run == pixels.taps.size()) {
-              pixels.taps.push_back({narrow((i * g.size[1] + j) * s.filters), narrow(s.filters)});
+              pixels.taps.push_back({narrow((i * g.size[1] + j) * s.filters), narrow(step * s.filters)});
               pixels.from.emplace_back();
             }
-            const Dim row = at_h / g.stride[0], column = at_w / g.stride[1];
-            const bool inside = at_h >= 0 && at_w >= 0 && row < g.out[0] && column < g.out[1];
-            pixels.from[run++].push_back(inside ? narrow(((n * g.out[0] + row) * g.out[1] + column) * s.filters) : -1);
+            const Dim from_h = at_h / g.stride[0], from_w = at_w / g.stride[1];
+            const bool inside = at_h >= 0 && at_w >= 0 && from_h < g.out[0] && from_w < g.out[1];
+            pixels.from[run++].push_back(inside ? narrow(((n * g.out[0] + from_h) * g.out[1] + from_w) * s.filters)
+                                                : -1);
           }
         pixels.to.push_back(narrow(((n * g.in[0] + h) * g.in[1] + w) * s.channels));
       }
@@ -157,7 +170,7 @@ class PixelKernel : public Kernel {
  public:
   PixelKernel(const Sizes& s, bool backward, const Epilogue& epilogue, int threads)
       : backward_(backward), epilogue_(epilogue), threads_(threads), samples_(count(s.samples)),
-        taps_(count(s.taps())), depth_(count(backward ? s.filters : s.channels)),
+        taps_(count(s.taps())), row_taps_(count(s.g.size[1])), depth_(count(backward ? s.filters : s.channels)),
         width_(count(backward ? s.channels : s.filters)),
         source_image_(depth_ * count(backward ? s.pixels_out() : s.pixels_in())),
         result_image_(width_ * count(backward ? s.pixels_in() : s.pixels_out())), chunks_(chunks_of(width_)),
@@ -168,7 +181,7 @@ class PixelKernel : public Kernel {
     add_table(s, images);
     if (samples_ % images != 0) add_table(s, samples_ % images);
     const std::size_t pixel_bytes = sizeof(float) * (source_image_ / pixels + width_);
-    tiles_ = std::max<std::size_t>(1, far_bytes / std::max<std::size_t>(1, pixel_bytes) / conv_rows);
+    tiles_ = std::max<std::size_t>(1, far_bytes / std::max<std::size_t>(1, pixel_bytes) / conv_tiles().pixels);
     for (std::size_t n = 0; n < samples_; n += images) {
       const std::size_t table = samples_ - n >= images ? 0 : 1;
       for (std::size_t t = 0; t < tables_[table].tiles.size(); t += tiles_) units_.push_back({n, table, t});
@@ -211,7 +224,8 @@ class PixelKernel : public Kernel {
         for (const Chunk& chunk : chunks_) {
           const std::size_t wide = chunk.tiles->width;
           float* to = packed + chunk.first * taps_ * depth_ + tap * depth_ * wide;
-          const float* from = weights + tap * each;
+          const std::size_t from_tap = backward_ ? (tap / row_taps_ + 1) * row_taps_ - 1 - tap % row_taps_ : tap;
+          const float* from = weights + from_tap * each;
           for (std::size_t c = 0; c < depth_; ++c, to += wide)
             for (std::size_t o = 0; o < wide; ++o)
               to[o] = backward_ ? from[(chunk.first + o) * depth_ + c] : from[c * width_ + chunk.first + o];
@@ -245,7 +259,7 @@ class PixelKernel : public Kernel {
   bool backward_;
   Epilogue epilogue_;
   int threads_;
-  std::size_t samples_, taps_, depth_, width_, source_image_, result_image_;
+  std::size_t samples_, taps_, row_taps_, depth_, width_, source_image_, result_image_;
   std::vector<Chunk> chunks_;
   bool packs_;
   float slope_;
@@ -259,7 +273,8 @@ class PixelKernel : public Kernel {
 class WeightKernel : public Kernel {
  public:
   WeightKernel(const Sizes& s, int threads) : s_(s), threads_(threads), chunks_(chunks_of(count(s.filters))) {
-    const std::size_t channels = count(s.channels), parts = (channels + conv_rows - 1) / conv_rows;
+    const std::size_t most = chunks_.front().tiles->channels;
+    const std::size_t channels = count(s.channels), parts = (channels + most - 1) / most;
     for (std::size_t i = 0, first = 0; i < parts; ++i) {
       const std::size_t rows = channels / parts + (i < channels % parts ? 1 : 0);
       channel_parts_.push_back({first, rows});

@@ -17,6 +17,7 @@ struct Conv {
   memory::desc x, w, y;              ///< as the program keeps them: channels-last and HWIO, dense
   memory::desc any_x, any_w, any_y;  ///< the same sizes in a layout of oneDNN's choice
   Dims strides, dilation, low, high;
+  dnnl::algorithm algorithm;
 };
 
 memory::desc any_layout(const memory::desc& desc) {
@@ -39,10 +40,12 @@ memory::desc weights(const TensorType& type, Dim groups) {
           Dims{out, 1, s[3], s[1] * s[2] * s[3], s[2] * s[3]}};
 }
 
-Conv conv_of(const Node& node, const TensorType& x, const TensorType& w, const TensorType& y) {
+Conv conv_of(const Node& node, const TensorType& x, const TensorType& w, const TensorType& y, Algorithm algorithm) {
   const ConvGeometry geometry = conv_geometry(node.attrs, x.shape, w.shape);
   Conv c{.x = activation(x), .w = weights(w, node.attrs.integer("groups")), .y = activation(y),
-         .any_x = {}, .any_w = {}, .any_y = {}, .strides = {}, .dilation = {}, .low = {}, .high = {}};
+         .any_x = {}, .any_w = {}, .any_y = {}, .strides = {}, .dilation = {}, .low = {}, .high = {},
+         .algorithm = algorithm == Algorithm::winograd ? dnnl::algorithm::convolution_winograd
+                                                       : dnnl::algorithm::convolution_direct};
   c.any_x = any_layout(c.x);
   c.any_w = any_layout(c.w);
   c.any_y = any_layout(c.y);
@@ -55,8 +58,6 @@ Conv conv_of(const Node& node, const TensorType& x, const TensorType& w, const T
   return c;
 }
 
-constexpr auto direct = dnnl::algorithm::convolution_direct;  // `auto` changes with the thread count
-
 using Forward = dnnl::convolution_forward;
 using BackwardData = dnnl::convolution_backward_data;
 using BackwardWeights = dnnl::convolution_backward_weights;
@@ -64,8 +65,8 @@ using BackwardWeights = dnnl::convolution_backward_weights;
 Forward::primitive_desc forward_pd(const Conv& c, const memory::desc& x, const memory::desc& y,
                                    const memory::desc* bias, const dnnl::primitive_attr& attr) {
   const auto kind = dnnl::prop_kind::forward_training;
-  const auto desc = bias ? Forward::desc(kind, direct, x, c.any_w, *bias, y, c.strides, c.dilation, c.low, c.high)
-                         : Forward::desc(kind, direct, x, c.any_w, y, c.strides, c.dilation, c.low, c.high);
+  const auto desc = bias ? Forward::desc(kind, c.algorithm, x, c.any_w, *bias, y, c.strides, c.dilation, c.low, c.high)
+                         : Forward::desc(kind, c.algorithm, x, c.any_w, y, c.strides, c.dilation, c.low, c.high);
   return {desc, attr, engine()};
 }
 
@@ -109,8 +110,8 @@ dnnl::primitive_attr user_scratchpad() {
 
 }  // namespace
 
-std::unique_ptr<Kernel> conv2d_kernel(const KernelRequest& request, const Epilogue& epilogue) {
-  const Conv c = conv_of(request.node, request.in[0], request.in[1], request.out[0]);
+std::unique_ptr<Kernel> conv2d_kernel(const KernelRequest& request, const Epilogue& epilogue, Algorithm algorithm) {
+  const Conv c = conv_of(request.node, request.in[0], request.in[1], request.out[0], algorithm);
   const memory::desc bias({request.out[0].shape.back()}, memory::data_type::f32, memory::format_tag::x);
   const auto pd = best(c, [&](const memory::desc& x, const memory::desc& y) {
     return forward_pd(c, x, y, epilogue.bias ? &bias : nullptr,
@@ -126,11 +127,11 @@ std::unique_ptr<Kernel> conv2d_kernel(const KernelRequest& request, const Epilog
   return std::make_unique<CallKernel>(std::move(call), "conv2d" + epilogue_name(epilogue));
 }
 
-std::unique_ptr<Kernel> conv2d_backward_data_kernel(const KernelRequest& request) {
-  const Conv c = conv_of(request.node, request.out[0], request.in[1], request.in[0]);
+std::unique_ptr<Kernel> conv2d_backward_data_kernel(const KernelRequest& request, Algorithm algorithm) {
+  const Conv c = conv_of(request.node, request.out[0], request.in[1], request.in[0], algorithm);
   const auto pd = best(c, [&](const memory::desc& x, const memory::desc& y) {
     return BackwardData::primitive_desc(
-        BackwardData::desc(direct, x, c.any_w, y, c.strides, c.dilation, c.low, c.high), user_scratchpad(), engine(),
+        BackwardData::desc(c.algorithm, x, c.any_w, y, c.strides, c.dilation, c.low, c.high), user_scratchpad(), engine(),
         hint(c, x, y));
   });
   if (!pd) return nullptr;
@@ -142,11 +143,11 @@ std::unique_ptr<Kernel> conv2d_backward_data_kernel(const KernelRequest& request
   return std::make_unique<CallKernel>(std::move(call), "conv2d_backward_data");
 }
 
-std::unique_ptr<Kernel> conv2d_backward_weights_kernel(const KernelRequest& request) {
-  const Conv c = conv_of(request.node, request.in[0], request.out[0], request.in[1]);
+std::unique_ptr<Kernel> conv2d_backward_weights_kernel(const KernelRequest& request, Algorithm algorithm) {
+  const Conv c = conv_of(request.node, request.in[0], request.out[0], request.in[1], algorithm);
   const auto pd = best(c, [&](const memory::desc& x, const memory::desc& y) {
     return BackwardWeights::primitive_desc(
-        BackwardWeights::desc(direct, x, c.any_w, y, c.strides, c.dilation, c.low, c.high), user_scratchpad(),
+        BackwardWeights::desc(c.algorithm, x, c.any_w, y, c.strides, c.dilation, c.low, c.high), user_scratchpad(),
         engine(), hint(c, x, y));
   });
   if (!pd) return nullptr;

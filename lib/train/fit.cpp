@@ -217,8 +217,9 @@ class Training final : public TrainingRun {
             {"inputs", binding_.input + " " + binding_.label},
             {"shuffle", options_.shuffle ? fmt::format("by seed {}", options_.seed) : "no"},
             {"passes", fmt::format("fold {:d}, cse {:d}, dce {:d}, fuse {:d}, layout {:d}, in_place {:d}, "
-                                   "generate {:d}, tune {:d}", compiling.fold, compiling.cse, compiling.dce, compiling.fuse,
-                                   compiling.layout, compiling.in_place, compiling.generate, compiling.tune), true},
+                                   "generate {:d}, tune {:d}, winograd {:d}", compiling.fold, compiling.cse,
+                                   compiling.dce, compiling.fuse, compiling.layout, compiling.in_place, compiling.generate, compiling.tune,
+                                   compiling.winograd), true},
             {"precision", compiling.precision == Precision::bf16 ? "bf16" : "f32", true},
             {"logical_threads", std::to_string(compiling.logical_threads), true},
             {"version", THALWEG_VERSION, true},

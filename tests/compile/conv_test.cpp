@@ -3,9 +3,17 @@
 // ONEDNN_MAX_CPU_ISA, it finds the implementations of oneDNN that are wrong in some shapes.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <random>
+
 #include "tests/compile/run.h"
+#include "tests/kernels/targets.h"
 #include "thalweg/graph/autodiff.h"
+#include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/onednn/lower.h"
 #include "thalweg/ops/conv.h"
+#include "thalweg/ops/pointwise.h"
+#include "thalweg/ops/reduce.h"
 #include "thalweg/ops/source.h"
 
 namespace thalweg::testing {
@@ -75,10 +83,24 @@ TEST(Convolutions, AreExactOnWholeNumbers) {
 }
 
 TEST(Convolutions, AreExactWhereImagesShareTiles) {
-  EXPECT_EQ(wrong_in({13, 4, 16, 24, 3, 1, 1, "same"}), "");
-  EXPECT_EQ(wrong_in({29, 5, 8, 40, 3, 1, 1, "valid"}), "");
-  EXPECT_EQ(wrong_in({7, 9, 3, 80, 5, 2, 1, "same"}), "");
-  EXPECT_EQ(wrong_in({3, 40, 72, 16, 2, 3, 1, "valid"}), "");
+  on_every_target([] {
+    EXPECT_EQ(wrong_in({13, 4, 16, 24, 3, 1, 1, "same"}), "");
+    EXPECT_EQ(wrong_in({29, 5, 8, 40, 3, 1, 1, "valid"}), "");
+    EXPECT_EQ(wrong_in({7, 9, 3, 80, 5, 2, 1, "same"}), "");
+    EXPECT_EQ(wrong_in({3, 40, 72, 16, 2, 3, 1, "valid"}), "");
+  });
+}
+
+TEST(Convolutions, AreExactWhereARowOfTapsIsOneRun) {
+  on_every_target([] {
+    for (const Dim stride : {1, 2}) {
+      EXPECT_EQ(wrong_in({2, 9, 16, 16, 3, stride, 1, "same"}), "");
+      EXPECT_EQ(wrong_in({1, 7, 16, 24, 5, stride, 1, "same"}), "");
+      EXPECT_EQ(wrong_in({1, 6, 32, 56, 2, stride, 1, "same"}), "");
+      EXPECT_EQ(wrong_in({1, 5, 64, 64, 3, stride, 1, "valid"}), "");
+      EXPECT_EQ(wrong_in({1, 4, 72, 72, 3, stride, 1, "same"}), "");
+    }
+  });
 }
 
 TEST(Convolutions, AreExactWithFewChannelsAndWideWindows) {
@@ -96,6 +118,90 @@ TEST(Convolutions, AreExactInGroups) {
         for (const Dim kernel : {1, 3})
           for (const Dim stride : {1, 2})
             EXPECT_EQ(wrong_in({2, 7, channels, filters, kernel, stride, groups, "same"}), "");
+}
+
+/// The largest error of y, dx and dw, in parts of the sum of the terms' sizes.
+double worst_error(const Shape2d& s, const CompileOptions& options) {
+  Graph g("conv");
+  const Value x = input(g, "x", f32(s.batch, s.size, s.size, s.channels));
+  const Value w = input(g, "w", f32(3, 3, s.channels, s.filters));
+  const Value y = conv2d(x, w, {.padding = s.padding});
+  const Value dy = input(g, "dy", y.type());
+  const std::vector<Value> slopes = gradients(y, {x, w}, {.seed = dy});
+  g.output("y", y);
+  g.output("dx", slopes[0]);
+  g.output("dw", slopes[1]);
+  std::mt19937 random(17);
+  std::normal_distribution<float> normal;
+  Bounds::Feeds feeds, sizes;
+  for (const auto& [name, value] : {std::pair{"x", x}, {"w", w}, {"dy", dy}}) {
+    Array<double> numbers(value.shape());
+    for (double& number : numbers.data) number = static_cast<double>(normal(random));
+    feeds[name] = numbers;
+    for (double& number : numbers.data) number = std::fabs(number);
+    sizes[name] = numbers;
+  }
+  Interpreter exact(g), terms(g);
+  for (const auto& [name, numbers] : feeds) exact.set(name, numbers);
+  for (const auto& [name, numbers] : sizes) terms.set(name, numbers);
+  exact.evaluate();
+  terms.evaluate();
+  Program program = compile(g, options);
+  set_all(program, feeds);
+  program.run();
+  const std::vector<std::string> kernels = program.implementations();
+  const auto by_winograd = std::count_if(kernels.begin(), kernels.end(), [](const std::string& name) {
+    return name.find("wino") != std::string::npos;
+  });
+  EXPECT_EQ(by_winograd, options.winograd ? 3 : 0);
+  double worst = 0;
+  for (const char* name : {"y", "dx", "dw"}) {
+    const std::vector<double> numbers = program.fetch(name).numbers();
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      worst = std::max(worst, std::fabs(numbers[i] - exact.output(name).data[i]) / terms.output(name).data[i]);
+  }
+  return worst;
+}
+
+TEST(Winograd, IsOfferedWhereItIs) {
+  if (onednn::has_wide_kernels()) GTEST_SKIP() << "this processor has AVX-512";
+  Graph g("conv");
+  g.output("y", conv2d(input(g, "x", f32(1, 8, 8, 64)), input(g, "w", f32(3, 3, 64, 64)), {}));
+  const Program program = compile(g, {.winograd = true});
+  EXPECT_EQ(program.notices(),
+            std::vector<std::string>{"graph 'conv': convolutions are direct: Winograd's need AVX-512"});
+}
+
+TEST(Winograd, StaysWithinWhatItsOptionSays) {
+  if (!onednn::has_wide_kernels()) GTEST_SKIP() << "this processor has no AVX-512";
+  double direct = 0, winograd = 0;
+  for (const auto& [channels, size] : {std::pair<Dim, Dim>{64, 6}, {96, 5}})
+    for (const std::string_view padding : {"same", "valid"}) {
+      const Shape2d s{1, size, channels, 64, 3, 1, 1, padding};
+      direct = std::max(direct, worst_error(s, {.logical_threads = 2}));
+      winograd = std::max(winograd, worst_error(s, {.logical_threads = 2, .winograd = true}));
+    }
+  EXPECT_LE(winograd, 1e-5) << "direct: " << direct;
+}
+
+TEST(Winograd, GivesTheSameBitsOnEveryNumberOfCores) {
+  if (!onednn::has_wide_kernels()) GTEST_SKIP() << "this processor has no AVX-512";
+  Graph g("conv");
+  const Value x = input(g, "x", f32(4, 14, 14, 64)), w = input(g, "w", f32(3, 3, 64, 64));
+  const Value y = conv2d(x, w, {.padding = "same"});
+  g.output("y", y);
+  const std::vector<Value> slopes = gradients(mean(y * y), {x, w});
+  g.output("dx", slopes[0]);
+  g.output("dw", slopes[1]);
+  const auto results = [&] {
+    Program program = compile(g, {.logical_threads = 3, .winograd = true});
+    set_all(program, {{"x", whole(x.shape(), 1)}, {"w", whole(w.shape(), 2)}});
+    program.run();
+    return std::vector{program.fetch("y").numbers(), program.fetch("dx").numbers(), program.fetch("dw").numbers()};
+  };
+  const auto free = results();
+  const OneCore one;
+  EXPECT_EQ(results(), free);
 }
 
 }  // namespace

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // How far the f32 functions are from the true value, over bit patterns of every size, on every instruction set.
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <bit>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <numbers>
 
+#include "targets.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/kernels/simd.h"
 
 namespace thalweg {
 namespace {
+
+using testing::on_every_target;
 
 /// Distance in units of the last place of f32 at `want` (of the smallest f32 below its normal range).
 double ulps(float got, double want) {
@@ -77,22 +78,6 @@ const Row rows[] = {
     {"square", [](double x) { return x * x; }, 0.5},
     {"sign", [](double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }, 0},
 };
-
-/// Runs the body once for each instruction set that this machine has.
-void on_every_target(const std::function<void()>& body) {
-  const auto all = hwy::SupportedTargets();
-  std::size_t seen = 0;
-  for (auto left = all; left != 0; left &= left - 1) {
-    hwy::SetSupportedTargetsForTest(left & -left);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(std::string(simd().target));
-    body();
-    ++seen;
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  EXPECT_GE(seen, 1u);
-}
 
 TEST(Functions, AreRightToTheLastPlace) {
   const std::vector<float> x = patterns();
