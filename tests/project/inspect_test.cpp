@@ -3,6 +3,8 @@
 // gets one line with its place. THALWEG_UPDATE_GOLDEN=1 writes the golden files anew.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "shell.h"
 
 namespace thalweg::project {
@@ -201,39 +203,107 @@ TEST(Inspect, CheckTellsRightFromWrongFromNotFinite) {
   EXPECT_EQ(thalweg_run("check tiny --steps 1").out.find('\x1b'), std::string::npos);
 }
 
-TEST(Inspect, GarbageIsOneLineWithItsPlaceAndStatusThree) {
-  const Folder folder;
-  const Ran whole = thalweg_run("dump lecture");
+struct Garbage {
+  std::string name, text;
+};
+
+/// What is wrong with a graph's text, in every way there is.
+std::vector<Garbage> wrong_texts() {
+  const std::string whole = thalweg_run("dump lecture").out;
   std::string deep = "graph g {\n  %0 = ";
   deep.append(100'000, '[').append("\n}\n");
   std::string binary = "graph g {\n  %x = in";
   for (int i = 0; i < 4096; ++i) binary += static_cast<char>(i * 37);
-  const std::vector<std::pair<std::string, std::string>> garbage = {
-      {"truncated", whole.out.substr(0, whole.out.size() / 2)},
-      {"long", "graph g {\n  %x = input : f32[" + std::string(100'000'000, '1') + "]\n}\n"},
-      {"cyclic",
-       "graph g {\n  %x = input : f32[2]\n  %0 = add %x, %1 : f32[2]\n  %1 = tanh %0 : f32[2]\n  output y = %1\n}\n"},
-      {"unknown", "graph g {\n  %x = input : f32[2]\n  %0 = tnah %x : f32[2]\n  output y = %0\n}\n"},
-      {"deep", deep},
-      {"binary", binary},
-      {"empty", ""}};
-  for (const auto& [name, text] : garbage) {
+  return {{"truncated", whole.substr(0, whole.size() / 2)},
+          {"long", "graph g {\n  %x = input : f32[" + std::string(100'000'000, '1') + "]\n}\n"},
+          {"cyclic",
+           "graph g {\n  %x = input : f32[2]\n  %0 = add %x, %1 : f32[2]\n  %1 = tanh %0 : f32[2]\n  output y = %1\n}\n"},
+          {"unknown", "graph g {\n  %x = input : f32[2]\n  %0 = tnah %x : f32[2]\n  output y = %0\n}\n"},
+          {"deep", deep},
+          {"binary", binary},
+          {"empty", ""}};
+}
+
+/// The same of its JSON.
+std::vector<Garbage> wrong_json() {
+  const std::string whole = thalweg_run("dump tiny --json").out;
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    const std::size_t at = whole.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return whole.substr(0, at) + to + whole.substr(at + from.size());
+  };
+  const std::size_t inputs = whole.find("\"inputs\": [\n    {"), id = whole.find("\"id\": ", inputs);
+  const std::size_t end_of_id = whole.find_first_of(",\n", id);
+  std::string binary = whole.substr(0, 200);
+  for (int i = 0; i < 4096; ++i) binary += static_cast<char>(i * 37);
+  return {{"truncated", whole.substr(0, whole.size() / 2)},
+          {"long", "{\"name\": \"" + std::string(100'000'000, '1') + "\"}"},
+          {"cyclic", whole.substr(0, id) + "\"id\": 40" + whole.substr(end_of_id)},
+          {"unknown", changed("\"op\": \"matmul\"", "\"op\": \"mtamul\"")},
+          {"deep", "{\"graph\": " + std::string(100'000, '[')},
+          {"binary", binary},
+          {"empty", "{}"}};
+}
+
+/// `thalweg: FILE:12:5: what`, and nothing else.
+void expect_place(const Ran& ran, const std::string& file) {
+  EXPECT_EQ(ran.status, 3);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(lines_of(ran.err).size(), 1U) << ran.err;
+  EXPECT_LT(ran.err.size(), 1000U);
+  const std::string start = "thalweg: " + file + ":";
+  ASSERT_TRUE(ran.err.starts_with(start)) << ran.err.substr(0, 300);
+  const auto digits = [&](std::size_t from) {
+    std::size_t at = from;
+    while (at < ran.err.size() && ran.err[at] >= '0' && ran.err[at] <= '9') ++at;
+    return at - from;
+  };
+  const std::size_t line = digits(start.size()), column = digits(start.size() + line + 1);
+  EXPECT_TRUE(line > 0 && column > 0 && ran.err.substr(start.size() + line + 1 + column, 2) == ": ")
+      << ran.err.substr(0, 300);
+}
+
+// FILE is where the file stands in the command.
+const char* const reading_commands[] = {
+    "dump FILE", "dump --stage planned --format html FILE", "dump --json FILE", "summary FILE", "memory FILE",
+    "explain FILE %0", "explain --unfused FILE", "diff FILE --to folded", "diff tiny FILE", "passes FILE",
+    "bisect FILE", "profile --no-limits FILE", "check FILE"};
+
+std::string with_file(std::string command, const std::string& file) {
+  return command.replace(command.find("FILE"), 4, file);
+}
+
+class GarbageOf : public testing::TestWithParam<bool> {};
+
+TEST_P(GarbageOf, EachKindIsOneLineWithItsPlaceAndStatusThreeInEachCommand) {
+  const Folder folder;
+  for (const auto& [name, text] : GetParam() ? wrong_json() : wrong_texts()) {
     const std::filesystem::path file = folder.path() / (name + ".txt");
     write_text(file, text);
-    for (const char* command : {"dump", "dump --stage planned --format html", "summary", "memory", "explain --unfused",
-                                "diff --to folded", "passes", "bisect", "profile --no-limits", "check"}) {
-      // Reading is the same for all commands; the long one takes a moment each.
-      if (name == "long" && std::string_view(command) != "dump" && std::string_view(command) != "check") continue;
+    for (const char* command : reading_commands) {
       SCOPED_TRACE(name + ": " + command);
-      const Ran ran = thalweg_run(std::string(command) + " " + word_of(file));
-      EXPECT_EQ(ran.status, 3);
-      EXPECT_EQ(ran.out, "");
-      EXPECT_EQ(lines_of(ran.err).size(), 1U) << ran.err;
-      // The file as the user gave it, line and column.
-      EXPECT_TRUE(ran.err.starts_with("thalweg: " + file.string() + ":")) << ran.err.substr(0, 300);
-      EXPECT_LT(ran.err.size(), 1000U);
+      expect_place(thalweg_run(with_file(command, word_of(file))), file.string());
     }
+    SCOPED_TRACE(name + " on standard input");
+    expect_place(thalweg_run("dump - <" + word_of(file)), "standard input");
   }
+}
+INSTANTIATE_TEST_SUITE_P(Inspect, GarbageOf, testing::Values(false, true),
+                         [](const auto& one) { return one.param ? "Json" : "Text"; });
+
+TEST(Inspect, AWrongNodeOfJsonIsFoundByLineAndColumn) {
+  const Folder folder;
+  const std::filesystem::path file = folder.path() / "net.json";
+  const std::string whole = thalweg_run("dump tiny --json").out;
+  // The third node's element of the list, as it is printed: line and column of its brace.
+  std::size_t at = 0, line = 1;
+  for (int node = 0; node < 3; ++node) at = whole.find("\n  {", at + 1);
+  line += static_cast<std::size_t>(std::count(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(at) + 1, '\n'));
+  const std::size_t op = whole.find("\"op\": \"", at) + 7;
+  write_text(file, whole.substr(0, op) + "no_" + whole.substr(op));
+  EXPECT_TRUE(thalweg_run("dump " + word_of(file))
+                  .err.starts_with("thalweg: " + file.string() + ":" + std::to_string(line) + ":3: node 2: no op is called"))
+      << thalweg_run("dump " + word_of(file)).err;
 }
 
 }  // namespace
