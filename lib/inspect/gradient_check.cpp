@@ -244,15 +244,15 @@ Verdict by_differences(const Graph& graph, const CheckOptions& options) {
 }  // namespace
 
 Sized sized(const Graph& graph, double sweeps, double most_flops) {
-  const double work = sweeps * flops(graph);
+  const double work = sweeps * flops(graph), enough = most_flops / 10;
   Sized result{graph, {}, work <= most_flops};
-  if (result.fits) return result;
+  if (work <= enough) return result;
   try {
     const Dim batch = batch_of(graph);
-    const Dim fewer = std::max<Dim>(2, static_cast<Dim>(static_cast<double>(batch) * most_flops / work));
+    const Dim fewer = std::max<Dim>(2, static_cast<Dim>(static_cast<double>(batch) * enough / work));
     if (fewer >= batch) return result;
     result = {with_batch(graph, fewer), fmt::format(" (at batch {} in the place of {})", fewer, batch)};
-    result.fits = sweeps * flops(result.graph) <= 1.05 * most_flops;
+    result.fits = sweeps * flops(result.graph) <= most_flops;
   } catch (const GraphError&) {  // no batch, or one that cannot be another
   }
   return result;
