@@ -138,9 +138,18 @@ AttrValue fallback_of(const AttrSpec& spec) {
   return false;
 }
 
-Attrs checked_attrs(const AttrSpecs& specs, std::vector<Attr> given) {
-  std::vector<Attr> values;
-  values.reserve(specs.size());
+namespace {
+
+/// Whether names stand in the order of the specs, each once: as in every node that is there, so that most of what is
+/// checked needs no search.
+bool in_order(const AttrSpecs& specs, const std::vector<Attr>& given) {
+  auto next = given.begin();
+  for (const AttrSpec& spec : specs)
+    if (next != given.end() && next->name == spec.name) ++next;
+  return next == given.end();
+}
+
+void check_names(const AttrSpecs& specs, const std::vector<Attr>& given) {
   for (std::size_t i = 0; i < given.size(); ++i) {
     const auto named = [&](const auto& other) { return other.name == given[i].name; };
     if (std::none_of(specs.begin(), specs.end(), named)) {
@@ -151,9 +160,21 @@ Attrs checked_attrs(const AttrSpecs& specs, std::vector<Attr> given) {
     if (std::any_of(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(i), named))
       rule_error("attribute {} is given twice", given[i].name);
   }
+}
+
+}  // namespace
+
+Attrs checked_attrs(const AttrSpecs& specs, std::vector<Attr> given) {
+  const bool ordered = in_order(specs, given);
+  if (!ordered) check_names(specs, given);
+  std::vector<Attr> values;
+  values.reserve(specs.size());
+  auto next = given.begin();
   for (const AttrSpec& spec : specs) {
-    const auto it =
-        std::find_if(given.begin(), given.end(), [&](const Attr& attr) { return attr.name == spec.name; });
+    const auto here = [&](const Attr& attr) { return attr.name == spec.name; };
+    const auto it = !ordered                                ? std::find_if(given.begin(), given.end(), here)
+                    : next != given.end() && here(*next) ? next++
+                                                            : given.end();
     if (it == given.end()) {
       if (spec.required) rule_error("attribute {} is missing", spec.name);
       values.emplace_back(spec.name, fallback_of(spec));

@@ -44,12 +44,19 @@ void need_result(const TensorType& dy, const TensorType& y) {
   if (dy != y) rule_error("the gradient must be of the convolution's type {}, is {}", to_string(y), to_string(dy));
 }
 
-/// Calls f(x index, w index, y index) for every product of a convolution.
+/// What one tap of a window does at one place: the products of a row of x's channels, a matrix of w and a row of y.
+struct TapSizes {
+  std::size_t channels = 0, outputs = 0;  ///< of a group
+  std::size_t step = 0;                   ///< from one row of w to the next
+};
+
+/// Calls f(x index, w index, y index, sizes) for the first product of every tap, place and group.
 template <class F>
-void each_product(const Attrs& attrs, const Shape& x, const Shape& w, F f) {
+void each_tap(const Attrs& attrs, const Shape& x, const Shape& w, F f) {
   const ConvGeometry g = conv_geometry(attrs, x, w);
-  const Dim channels = w[2], outputs = w[3] / attrs.integer("groups");
+  const Dim groups = attrs.integer("groups"), channels = w[2], outputs = w[3] / groups;
   const auto at = [](Dim i) { return static_cast<std::size_t>(i); };
+  const TapSizes sizes{at(channels), at(outputs), at(w[3])};
   Index spot(Shape{x[0], g.out[0], g.out[1], w[0], w[1]});
   do {
     const Dim row = g.position(0, spot[1], spot[3]), column = g.position(1, spot[2], spot[4]);
@@ -57,10 +64,8 @@ void each_product(const Attrs& attrs, const Shape& x, const Shape& w, F f) {
     const Dim px = ((spot[0] * x[1] + row) * x[2] + column) * x[3];
     const Dim py = ((spot[0] * g.out[0] + spot[1]) * g.out[1] + spot[2]) * w[3];
     const Dim pw = (spot[3] * w[1] + spot[4]) * w[2] * w[3];
-    for (Dim o = 0; o < w[3]; ++o) {
-      const Dim first = o / outputs * channels;
-      for (Dim c = 0; c < channels; ++c) f(at(px + first + c), at(pw + c * w[3] + o), at(py + o));
-    }
+    for (Dim group = 0; group < groups; ++group)
+      f(at(px + group * channels), at(pw + group * outputs), at(py + group * outputs), sizes);
   } while (spot.next());
 }
 
@@ -83,8 +88,13 @@ constexpr OpDef conv2d_op{
     .gradient = gradient_of([](const Vjp& v) { return back_to_x(v, v.dy(), v.x(1), v.x(0)); },
                             [](const Vjp& v) { return back_to_w(v, v.x(0), v.dy(), v.x(1)); }),
     .eval = [](auto& e) {
-      each_product(e.attrs, e.in(0).shape, e.in(1).shape, [&](std::size_t x, std::size_t w, std::size_t y) {
-        e.out()[y] += e.in(0)[x] * e.in(1)[w];
+      const auto *from_x = e.in(0).data.data(), *from_w = e.in(1).data.data();
+      auto* to_y = e.out().data.data();
+      each_tap(e.attrs, e.in(0).shape, e.in(1).shape, [=](std::size_t x, std::size_t w, std::size_t y, TapSizes n) {
+        for (std::size_t c = 0; c < n.channels; ++c) {
+          const auto left = from_x[x + c];
+          for (std::size_t o = 0; o < n.outputs; ++o) to_y[y + o] += left * from_w[w + c * n.step + o];
+        }
       });
     },
 };
@@ -98,8 +108,14 @@ constexpr OpDef conv2d_backward_data_op{
     .gradient = gradient_of([](const Vjp& v) { return convolve(v, v.dy(), v.x(1)); },
                             [](const Vjp& v) { return back_to_w(v, v.dy(), v.x(0), v.x(1)); }),
     .eval = [](auto& e) {
-      each_product(e.attrs, e.out().shape, e.in(1).shape, [&](std::size_t x, std::size_t w, std::size_t y) {
-        e.out()[x] += e.in(0)[y] * e.in(1)[w];
+      const auto *from_y = e.in(0).data.data(), *from_w = e.in(1).data.data();
+      auto* to_x = e.out().data.data();
+      each_tap(e.attrs, e.out().shape, e.in(1).shape, [=](std::size_t x, std::size_t w, std::size_t y, TapSizes n) {
+        for (std::size_t c = 0; c < n.channels; ++c) {
+          auto sum = to_x[x + c];
+          for (std::size_t o = 0; o < n.outputs; ++o) sum += from_y[y + o] * from_w[w + c * n.step + o];
+          to_x[x + c] = sum;
+        }
       });
     },
 };
@@ -113,8 +129,13 @@ constexpr OpDef conv2d_backward_weights_op{
     .gradient = gradient_of([](const Vjp& v) { return back_to_x(v, v.x(1), v.dy(), v.x(0)); },
                             [](const Vjp& v) { return convolve(v, v.x(0), v.dy()); }),
     .eval = [](auto& e) {
-      each_product(e.attrs, e.in(0).shape, e.out().shape, [&](std::size_t x, std::size_t w, std::size_t y) {
-        e.out()[w] += e.in(0)[x] * e.in(1)[y];
+      const auto *from_x = e.in(0).data.data(), *from_y = e.in(1).data.data();
+      auto* to_w = e.out().data.data();
+      each_tap(e.attrs, e.in(0).shape, e.out().shape, [=](std::size_t x, std::size_t w, std::size_t y, TapSizes n) {
+        for (std::size_t c = 0; c < n.channels; ++c) {
+          const auto left = from_x[x + c];
+          for (std::size_t o = 0; o < n.outputs; ++o) to_w[w + c * n.step + o] += left * from_y[y + o];
+        }
       });
     },
 };

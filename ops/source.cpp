@@ -93,9 +93,9 @@ void need_belonging(const Attrs& attrs) {
     if (b.words.find(word) != b.words.npos) continue;
     const auto spec = std::find_if(variable_attrs.begin(), variable_attrs.end(),
                                    [&](const AttrSpec& s) { return s.name == b.attr; });
-    for (const Attr& attr : attrs)
-      if (attr.name == b.attr && attr.value != fallback_of(*spec))
-        rule_error("attribute {} does not belong to init={}", b.attr, attrs.text("init"));
+    // A node has all attributes of its op, in its order.
+    if (attrs.all()[static_cast<std::size_t>(spec - variable_attrs.begin())].value != fallback_of(*spec))
+      rule_error("attribute {} does not belong to init={}", b.attr, attrs.text("init"));
   }
 }
 

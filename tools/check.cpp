@@ -79,8 +79,7 @@ void add_check(CLI::App& app, Action& action) {
   command->add_option("--seed", request->seed, "of the made-up inputs")->capture_default_str();
   command
       ->add_option("--most-flops", request->most_flops,
-                   "what the interpreter may take, at some 1e8 a second: more is "
-                   "checked at a smaller batch, or skipped")
+                   "what the interpreter may take, at some 1e9 a second: of what takes more, less is checked")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_compile_options(command, *request);

@@ -39,27 +39,30 @@ Status models(const GraphRequest& request) {
   return succeeded;
 }
 
-Json json_of(const Summary& s, const ProgramSummary& p) {
+Json json_of(const Summary& s, const ProgramSummary& p, bool portable) {
   Json rows = Json::array();
   for (const Summary::Row& row : s.rows)
     rows.push_back({{"layer", row.layer}, {"output", to_string(row.output)}, {"parameters", row.parameters},
                     {"fixed_parameters", row.fixed_parameters}, {"flops", row.flops},
                     {"backward_flops", row.backward_flops}, {"activation_bytes", row.activation_bytes}});
-  return {{"layers", rows}, {"parameters", s.parameters}, {"fixed_parameters", s.fixed_parameters}, {"flops", s.flops},
-          {"backward_flops", s.backward_flops}, {"update_flops", s.update_flops},
-          {"activation_bytes", s.activation_bytes}, {"kernels", p.kernels}, {"groups", p.groups},
-          {"grouped_nodes", p.grouped_nodes}, {"implementations", p.implementations}, {"reorders", p.reorders},
-          {"logical_threads", p.logical_threads},
-          {"memory", {{"variables", p.memory.variables}, {"constants", p.memory.constants},
-                      {"inputs", p.memory.inputs}, {"arena", p.memory.arena},
-                      {"largest_live", p.memory.largest_live}, {"total", p.memory.total()}}}};
+  Json all = {{"layers", rows}, {"parameters", s.parameters}, {"fixed_parameters", s.fixed_parameters},
+              {"flops", s.flops}, {"backward_flops", s.backward_flops}, {"update_flops", s.update_flops},
+              {"activation_bytes", s.activation_bytes}};
+  all["memory"] = {{"variables", p.memory.variables}, {"inputs", p.memory.inputs}};
+  if (portable) return all;
+  all["memory"].update({{"constants", p.memory.constants}, {"arena", p.memory.arena},
+                        {"largest_live", p.memory.largest_live}, {"total", p.memory.total()}});
+  all.update({{"kernels", p.kernels}, {"groups", p.groups}, {"grouped_nodes", p.grouped_nodes},
+              {"implementations", p.implementations}, {"reorders", p.reorders},
+              {"logical_threads", p.logical_threads}});
+  return all;
 }
 
 Status summarize(const GraphRequest& request) {
   const Graph graph = request.graph();
   const Summary layers = summary(graph);
   const ProgramSummary compiled = summary(plan(graph, request.options()));
-  put(request.json ? lines_of(json_of(layers, compiled))
+  put(request.json ? lines_of(json_of(layers, compiled, request.portable))
                    : layers.text() + "\n" + compiled.text(request.portable), request.out);
   return succeeded;
 }
@@ -70,8 +73,9 @@ struct MemoryRequest : GraphRequest {
 };
 
 Status show_memory(const MemoryRequest& request) {
-  const MemoryMap map = memory_map(plan(request.graph(), request.options()));
+  MemoryMap map = memory_map(plan(request.graph(), request.options()));
   if (!request.svg.empty()) write_file(request.svg, map.svg());
+  if (request.portable) map = map.portable();
   put(request.json ? map.json() : map.text(request.rows), request.out);
   return succeeded;
 }
@@ -117,7 +121,8 @@ Status explain_graph(const ExplainRequest& request) {
     throw Stop(wrong_usage,
                "explain needs a value, as %12 or @dense/kernel, or --unfused (see thalweg explain --help)");
   const Graph graph = request.graph();
-  const Explanation explanation = explain(graph, value_called(graph, request.node), request.options());
+  const Explanation explanation = explain(graph, value_called(graph, request.node), request.options(),
+                                          request.portable);
   if (request.unfused) {
     const std::vector<std::string>& edges = explanation.unfused;
     put(request.json ? lines_of(edges)
@@ -146,8 +151,8 @@ Status show_passes(const PassesRequest& request) {
     if (request.full) text += painted_difference(d.text(step.before, step.after), request.colours());
     list.push_back({{"number", step.number}, {"name", step.name}, {"round", step.round},
                     {"nodes_before", step.before.size()}, {"nodes_after", step.after.size()},
-                    {"removed", d.removed.size()}, {"added", d.added.size()}, {"changed", d.changed.size()},
-                    {"seconds", step.seconds}});
+                    {"removed", d.removed.size()}, {"added", d.added.size()}, {"changed", d.changed.size()}});
+    if (!request.portable) list.back()["seconds"] = step.seconds;
     if (request.full) list.back()["difference"] = d.text(step.before, step.after);
   }
   if (text.empty()) text = "no rewrite changes anything\n";
@@ -173,6 +178,10 @@ Status search(const GraphRequest& request) {
   return found ? check_failed : succeeded;
 }
 
+void add_portable(CLI::App* command, GraphRequest& request) {
+  command->add_flag("--portable", request.portable, "leave out what depends on the machine");
+}
+
 template <class R>
 CLI::App* command_of(CLI::App& app, Action& action, const char* name, const char* help, std::shared_ptr<R> request,
                      Status (*run)(const R&)) {
@@ -195,7 +204,7 @@ void add_summary(CLI::App& app, Action& action) {
                  summarize);
   add_source(command, *request);
   add_compile_options(command, *request);
-  command->add_flag("--portable", request->portable, "leave out what depends on the machine");
+  add_portable(command, *request);
 }
 
 void add_memory(CLI::App& app, Action& action) {
@@ -207,6 +216,7 @@ void add_memory(CLI::App& app, Action& action) {
   command->add_option("--top", request->rows, "only so many of the largest in the table")
       ->check(CLI::Range(1, 1'000'000'000));
   command->add_option("--svg", request->svg, "also draw offset against time into this file");
+  add_portable(command, *request);
 }
 
 void add_explain(CLI::App& app, Action& action) {
@@ -221,6 +231,7 @@ void add_explain(CLI::App& app, Action& action) {
   command->add_flag("--unfused", request->unfused,
                     "each producer and consumer that were not fused, with the reason; of one value if one is given");
   command->add_flag("--reasons", request->reasons, "list the reasons and what they mean");
+  add_portable(command, *request);
   add_compile_options(command, *request);
 }
 
@@ -231,7 +242,7 @@ void add_passes(CLI::App& app, Action& action) {
   add_source(command, *request);
   add_compile_options(command, *request);
   command->add_flag("--full", request->full, "every node that was removed, added or changed");
-  command->add_flag("--portable", request->portable, "without times");
+  add_portable(command, *request);
 }
 
 void add_bisect(CLI::App& app, Action& action) {

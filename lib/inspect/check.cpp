@@ -6,24 +6,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
+#include <limits>
 #include <optional>
 
-#include "thalweg/graph/autodiff.h"
-#include "thalweg/graph/dual_interpret.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/parse.h"
 #include "thalweg/graph/print.h"
-#include "thalweg/graph/walk.h"
 #include "thalweg/lib/base/threads.h"
-#include "thalweg/lib/compile/summary.h"
+#include "thalweg/lib/inspect/gradient_check.h"
 #include "thalweg/lib/inspect/kernel_check.h"
 #include "thalweg/lib/inspect/made_up.h"
-#include "thalweg/lib/inspect/stage.h"
-#include "thalweg/lib/train/with_batch.h"
-#include "thalweg/ops/pointwise.h"
-#include "thalweg/ops/reduce.h"
-#include "thalweg/ops/source.h"
 
 namespace thalweg {
 namespace {
@@ -41,168 +33,28 @@ Verdict check_text(const Graph& graph) {
   return {"text", Is::ok, fmt::format("{} nodes print and read back equal", graph.size())};
 }
 
-// -- gradients
-
-/// Numbers in [-1, 1) that are a function of seed and place.
-std::vector<double> direction(std::size_t count, std::uint64_t seed) {
-  std::vector<double> v(count);
-  for (double& x : v) {
-    seed = seed * 6364136223846793005U + 1442695040888963407U;
-    x = static_cast<double>(seed >> 40U) * 0x1p-23 - 1;
-  }
-  return v;
-}
-
-std::string direction_name(const Value& variable) { return "direction/" + variable.node().name; }
-
-/// The forward part of a graph with a loss and what it is differentiated by.
-struct Task {
-  Graph graph;
-  Value loss;
-  std::vector<Value> variables;
-};
-
-/// Empty `variables` if the graph has no loss that depends on a trainable variable.
-Task task_of(const Graph& whole) {
-  Task task{at_stage(whole, Stage::built).graph, {}, {}};
-  std::vector<Graph::Output> outputs = task.graph.outputs();
-  std::stable_partition(outputs.begin(), outputs.end(), [](const Graph::Output& o) { return o.name == "loss"; });
-  for (const Graph::Output& output : outputs) {
-    const TensorType& type = task.graph.type(output.value);
-    if (!is_float(type.dtype) || type.shape.rank() != 0) continue;
-    const NodeId from = output.value.node;
-    const std::vector<bool> needed = behind(task.graph, std::span(&from, 1));
-    for (const NodeId id : task.graph.variables())
-      if (needed[id] && task.graph.node(id).attrs.flag("trainable") && is_float(task.graph.node(id).types[0].dtype))
-        task.variables.push_back(task.graph.value({id, 0}));
-    if (task.variables.empty()) continue;
-    task.loss = task.graph.value(output.value);
-    break;
-  }
-  return task;
-}
-
-/// The sum over all variables of gradient times direction, as a node: its value is the derivative along the direction.
-Value along_direction(const Task& task, const std::vector<Value>& gradients) {
-  Value sum_of_all;
-  for (std::size_t i = 0; i < gradients.size(); ++i) {
-    const Value v = task.graph.has(direction_name(task.variables[i]))
-                        ? task.graph.find(direction_name(task.variables[i]))
-                        : input(task.graph, direction_name(task.variables[i]), task.variables[i].type());
-    const Value product = gradients[i] * v;
-    Value part = product.rank() == 0 ? product : sum(product);
-    if (part.dtype() != DType::f64) part = cast(part, DType::f64);
-    sum_of_all = sum_of_all ? sum_of_all + part : part;
-  }
-  return sum_of_all;
-}
-
-template <class S>
-BasicInterpreter<S> prepared(const Task& task, const Feeds& feeds, std::uint64_t seed, bool moves) {
-  BasicInterpreter<S> interpreter(task.graph);
-  const auto lifted = [](const std::vector<double>& numbers) { return std::vector<S>(numbers.begin(), numbers.end()); };
-  for (const auto& [name, tensor] : feeds) interpreter.set(name, {tensor.shape(), lifted(tensor.numbers())});
-  for (std::size_t i = 0; i < task.variables.size(); ++i) {
-    const Value& w = task.variables[i];
-    const std::vector<double> v = direction(static_cast<std::size_t>(w.type().elements()), seed + i);
-    if (task.graph.has(direction_name(w))) interpreter.set(direction_name(w), {w.shape(), lifted(v)});
-    if constexpr (std::is_same_v<S, Dual>) {
-      if (!moves) continue;
-      Array<S> value = interpreter.variable(w.node().name);
-      for (std::size_t k = 0; k < value.size(); ++k) value[k].d = v[k];
-      interpreter.set(w.node().name, std::move(value));
-    }
-  }
-  interpreter.evaluate();
-  return interpreter;
-}
-
-/// Compares a derivative found backward with the exact one found forward.
-Verdict compared(std::string name, const Task& task, const Value& backward, const Value& of, const Feeds& feeds,
-                 std::uint64_t seed) {
-  const double found = prepared<double>(task, feeds, seed, false).at(backward)[0];
-  const double exact = prepared<Dual>(task, feeds, seed, true).at(of)[0].d;
-  const double scale = std::max({std::abs(found), std::abs(exact), 1e-12});
-  const double off = std::abs(found - exact) / scale;
-  const std::string detail = fmt::format("along a random direction of {} variables {:.9g}, exactly {:.9g}",
-                                         task.variables.size(), found, exact);
-  if (std::isnan(off) || off > 1e-6) return {std::move(name), Is::failed, detail};
-  if (exact == 0) return skipped(std::move(name), "the derivative is 0 along a random direction: nothing to compare");
-  return {std::move(name), Is::ok, fmt::format("{} (apart by {:.1e} of it)", detail, off)};
-}
-
-/// A graph at a batch that the interpreter can take.
-struct Sized {
-  Graph graph;
-  std::string note = {};  ///< of another batch
-};
-/// Nothing where two samples a step are still too many for so many sweeps.
-std::optional<Sized> sized(const Graph& graph, double sweeps, double most_flops) {
-  const double work = sweeps * flops(graph);
-  if (work <= most_flops) return Sized{graph};
-  try {
-    const Dim batch = batch_of(graph);
-    const Dim fewer = std::max<Dim>(2, static_cast<Dim>(static_cast<double>(batch) * most_flops / work));
-    if (fewer >= batch) return {};
-    Sized smaller{with_batch(graph, fewer), fmt::format(" (at batch {} in the place of {})", fewer, batch)};
-    if (sweeps * flops(smaller.graph) <= 1.05 * most_flops) return smaller;
-  } catch (const GraphError&) {  // no batch, or one that cannot be another
-  }
-  return {};
-}
-
-Verdict too_large(std::string name, const Graph& graph) {
-  return skipped(
-      std::move(name),
-      fmt::format("{:.1e} FLOPs a step are too many for the interpreter; try a smaller batch", flops(graph)));
-}
-
-using Say = std::function<void(Verdict)>;
-
-void check_gradients(const Graph& graph, const CheckOptions& options, const Say& say) {
-  constexpr double sweeps = 4;  // of a whole step: two derivatives, each backward and forward
-  const std::optional<Sized> small = sized(graph, sweeps, options.most_flops);
-  Task task = task_of(small ? small->graph : graph);
-  if (task.variables.empty()) {
-    for (const char* name : {"gradients", "second gradients"})
-      say(skipped(name, "no float scalar output depends on a trainable variable"));
-    return;
-  }
-  if (!small) {
-    for (const char* name : {"gradients", "second gradients"}) say(too_large(name, graph));
-    return;
-  }
-  const Feeds feeds = made_up_feeds(task.graph, options.seed);
-  const std::vector<Value> first = gradients(task.loss, task.variables, {.allow_unconnected = true});
-  const Value slope = along_direction(task, first);
-  const auto say_compared = [&](Verdict v) {
-    v.detail += small->note;
-    say(std::move(v));
-  };
-  say_compared(compared("gradients", task, slope, task.loss, feeds, options.seed));
-  try {
-    const std::vector<Value> second = gradients(slope, task.variables, {.allow_unconnected = true});
-    say_compared(compared("second gradients", task, along_direction(task, second), slope, feeds, options.seed));
-  } catch (const GraphError& error) {
-    const std::string what = error.what();
-    say(skipped("second gradients", what.substr(0, what.find('\n'))));
-  }
-}
-
 // -- runs
 
 Verdict check_kernels(const Graph& whole, const CheckOptions& options) {
-  constexpr double sweeps = 3;
-  const std::optional<Sized> small = sized(whole, sweeps, options.most_flops);
-  if (!small) return too_large("kernels", whole);
-  const Graph& graph = small->graph;
+  // What is too much even at the smallest batch is checked in part.
+  const Sized small = sized(whole, KernelCheck::sweeps, options.most_flops);
+  const Graph& graph = small.graph;
   Program program = compile(graph, options.compile);
   feed(program, made_up_feeds(graph, options.seed));
-  KernelCheck check(program.planned());
+  KernelCheck check(program.planned(), small.fits ? std::numeric_limits<double>::infinity() : options.most_flops);
   program.run(check);
-  if (!check.first())
-    return {"kernels", Is::ok, fmt::format("{} results of {} kernels agree with the interpreter{}", check.compared(),
-                                           program.kernels(), small->note)};
+  if (!check.first()) {
+    std::string detail = fmt::format("{} results of {} kernels agree with the interpreter{}", check.compared(),
+                                     check.kernels(), small.note);
+    if (const std::size_t rest = program.kernels() - check.kernels(); rest > 0)
+      detail += fmt::format("; not compared: {} others", rest);
+    if (check.kinds_left_out() > 0)
+      detail += fmt::format(", of {} kinds of which none was, for one takes the interpreter at least {:.1e} FLOPs",
+                            check.kinds_left_out(), check.cheapest_left_out());
+    else if (check.kernels() < program.kernels())
+      detail += ", each like one that was";
+    return {"kernels", check.compared() > 0 ? Is::ok : Is::skipped, detail};
+  }
   const KernelCheck::Finding& f = *check.first();
   return {"kernels", Is::failed, fmt::format("kernel {} ({}): element {} of {} is {:.9g}, expected {:.9g}", f.kernel,
                                              program.plan().kernels[f.kernel].implementation, f.element,

@@ -24,9 +24,10 @@ struct CheckOptions {
   CompileOptions compile = {};
   int steps = 3;           ///< of the hunt for numbers that are not finite, and of the comparisons of bits
   std::uint64_t seed = 1;  ///< of the made-up inputs
-  /// The interpreter computes some 10^8 operations a second: what would take it more than this is checked at a smaller
-  /// batch if the graph has one, and skipped if two samples are still too many.
-  double most_flops = 3e8;
+  /// The interpreter computes some 10^9 operations a second. A graph is checked at a batch at which each look takes it
+  /// a tenth of this, or at two samples a step. Where those are more than all of this, gradients are measured by
+  /// differences of the compiled loss, second ones are skipped, and of kernels only some are compared.
+  double most_flops = 3e9;
   std::function<void(const Verdict&)> each = {};  ///< called with each verdict as soon as it is known
 };
 

@@ -11,6 +11,7 @@
 #include "thalweg/graph/print.h"
 #include "thalweg/graph/walk.h"
 #include "thalweg/lib/compile/summary.h"
+#include "thalweg/lib/inspect/formats.h"
 #include "thalweg/lib/inspect/kernel_of.h"
 #include "thalweg/lib/inspect/passes.h"
 
@@ -26,8 +27,8 @@ std::string named(const Graph& graph, const Labels& labels, NodeId id) {
 /// Follows one node through the rewrites and into the plan.
 class Explainer {
  public:
-  Explainer(const Graph& graph, NodeId node, const CompileOptions& options)
-      : graph_(graph), node_(node), options_(options) {}
+  Explainer(const Graph& graph, NodeId node, const CompileOptions& options, bool portable)
+      : graph_(graph), node_(node), options_(options), portable_(portable) {}
 
   Explanation run() {
     const Node& node = graph_.node(node_);
@@ -101,7 +102,7 @@ class Explainer {
   void describe_kernel(const PlannedProgram& planned, const Labels& labels, NodeId id) {
     if (!e_.kernel) return;
     const PlannedKernel& kernel = planned.plan.kernels[*e_.kernel];
-    e_.implementation = kernel.implementation;
+    e_.implementation = implementation_text(kernel, portable_);
     const std::vector<NodeId> connected = KernelOf(planned).connected(*e_.kernel, id);
     for (const NodeId member : connected) e_.group.push_back(named(planned.graph, labels, member));
     if (connected.size() < kernel.members.size())
@@ -126,13 +127,14 @@ class Explainer {
         std::string text = fmt::format("{}: {} bytes", labels(kernels[k].out[i]), commas(b.bytes));
         if (b.region == Region::variable) text += " in @" + planned.graph.node(b.node).name;
         if (b.region == Region::arena)
-          text += fmt::format(" at arena+{}, kernels {} to {}", b.offset, b.first,
+          text += fmt::format(" {}, kernels {} to {}",
+                              portable_ ? "in the arena" : fmt::format("at arena+{}", b.offset), b.first,
                               b.last == kernels.size() ? "the end" : std::to_string(b.last));
         e_.buffers.push_back(text);
       }
       for (const ValueId v : kernels[k].in)
         if (kernel_of.origin(v).node == id && (!e_.kernel || k != *e_.kernel))
-          e_.kept_by.push_back(fmt::format("kernel {}: {}", k, kernels[k].implementation));
+          e_.kept_by.push_back(fmt::format("kernel {}: {}", k, implementation_text(kernels[k], portable_)));
     }
     add_results(planned.graph, id, e_.kept_by);
   }
@@ -140,6 +142,7 @@ class Explainer {
   const Graph& graph_;
   NodeId node_;
   const CompileOptions& options_;
+  bool portable_;
   Explanation e_;
 };
 
@@ -166,8 +169,8 @@ ValueId value_called(const Graph& graph, std::string_view name) {
   return graph.find(bare).id();
 }
 
-Explanation explain(const Graph& graph, ValueId value, const CompileOptions& options) {
-  return Explainer(graph, value.node, options).run();
+Explanation explain(const Graph& graph, ValueId value, const CompileOptions& options, bool portable) {
+  return Explainer(graph, value.node, options, portable).run();
 }
 
 std::string Explanation::text() const {

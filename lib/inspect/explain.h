@@ -37,7 +37,9 @@ struct Explanation {
 };
 /// `%12`, `12`, `@w`, the name of an input, variable or output. Throws GraphError with the nearest names.
 THALWEG_API ValueId value_called(const Graph& graph, std::string_view name);
-THALWEG_API Explanation explain(const Graph& graph, ValueId value, const CompileOptions& options = {});
+/// `portable`: without what differs between machines, as for dump().
+THALWEG_API Explanation explain(const Graph& graph, ValueId value, const CompileOptions& options = {},
+                                bool portable = false);
 
 /// A line for each edge: producer, consumer, reason.
 THALWEG_API std::string text_of(const std::vector<UnfusedEdge>& edges, const PlannedProgram& planned);

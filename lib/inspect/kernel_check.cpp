@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/inspect/kernel_check.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <set>
+#include <string>
 
 #include "thalweg/graph/opdef.h"
+#include "thalweg/graph/print.h"
 #include "thalweg/lib/base/tensor.h"
+#include "thalweg/lib/compile/summary.h"
 
 namespace thalweg {
 namespace {
@@ -27,16 +34,64 @@ double rounding(DType dtype) {
 }
 
 // A few samples see most of the movement; a long sum of roundings may be farther off than a few times what they see.
-constexpr int samples = 4;
+constexpr int samples = KernelCheck::sweeps - 1;
 constexpr double room = 32;
+
+/// Equal for kernels that compute the same of tensors of the same types.
+std::string kind_of(const PlannedProgram& planned, const PlannedKernel& kernel) {
+  std::string kind = kernel.implementation;
+  if (kernel.copies_to_variable) return kind + to_string(planned.graph.type(kernel.in.front()));
+  for (const NodeId member : kernel.members) {
+    const Node& node = planned.graph.node(member);
+    kind += fmt::format(" {}{}", node.op->name, attributes_text(node));
+    for (const ValueId v : planned.graph.operands(member)) kind += to_string(planned.graph.type(v));
+    for (const TensorType& type : node.types) kind += to_string(type);
+  }
+  return kind;
+}
 
 }  // namespace
 
-KernelCheck::KernelCheck(const PlannedProgram& planned) : planned_(planned) {}
+KernelCheck::KernelCheck(const PlannedProgram& planned, double most_flops)
+    : planned_(planned), chosen_(planned.plan.kernels.size(), true) {
+  kernels_ = chosen_.size();
+  if (std::isfinite(most_flops)) choose(most_flops);
+}
+
+void KernelCheck::choose(double most_flops) {
+  const auto& kernels = planned_.plan.kernels;
+  std::vector<double> cost(kernels.size());
+  std::vector<std::string> kinds;
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    kinds.push_back(kind_of(planned_, kernels[k]));
+    if (kernels[k].copies_to_variable) continue;
+    for (const NodeId member : kernels[k].members) cost[k] += sweeps * flops(planned_.graph, member);
+  }
+  std::vector<std::size_t> order(kernels.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return cost[a] < cost[b]; });
+  chosen_.assign(kernels.size(), false);
+  kernels_ = 0;
+  std::set<std::string> seen, all(kinds.begin(), kinds.end());
+  const auto take = [&](std::size_t k) {
+    if (chosen_[k] || cost[k] > most_flops) return;
+    most_flops -= cost[k];
+    chosen_[k] = true;
+    seen.insert(kinds[k]);
+    ++kernels_;
+  };
+  for (const std::size_t k : order)
+    if (!seen.contains(kinds[k])) take(k);
+  for (const std::size_t k : order) take(k);
+  kinds_left_out_ = all.size() - seen.size();
+  for (const std::size_t k : order)
+    if (!seen.contains(kinds[k]) && cheapest_left_out_ == 0) cheapest_left_out_ = cost[k];
+}
 
 void KernelCheck::before(std::size_t kernel, std::span<const void* const> in) {
-  const PlannedKernel& k = planned_.plan.kernels[kernel];
   operands_.clear();
+  if (!chosen_[kernel]) return;
+  const PlannedKernel& k = planned_.plan.kernels[kernel];
   for (std::size_t i = 0; i < k.in.size(); ++i) {
     // A constant of one number may lie there as that one number.
     if (planned_.plan.buffers[k.in_buffers[i]].region == Region::constant) continue;
@@ -113,7 +168,7 @@ void KernelCheck::compare(std::size_t kernel, std::size_t result, const void* ad
 }
 
 void KernelCheck::after(std::size_t kernel, std::span<void* const> out) {
-  if (first_) return;
+  if (first_ || !chosen_[kernel]) return;
   for (std::size_t r = 0; r < out.size() && !first_; ++r) compare(kernel, r, out[r]);
 }
 

@@ -23,8 +23,12 @@ std::string place_of(const MemoryMap::Entry& e) {
   return (e.line.empty() ? "" : " at " + e.line) + (e.scope.empty() ? "" : " in " + e.scope);
 }
 
+constexpr std::string_view scratch_mark = "scratch of ";
+
 /// Finds the largest live set kernel by kernel.
 void find_peak(MemoryMap& map) {
+  map.peak_kernel = 0;
+  map.live_at_peak.clear();
   std::vector<std::ptrdiff_t> change(map.kernels + 2);
   for (const MemoryMap::Entry& e : map.entries) {
     change[e.birth] += static_cast<std::ptrdiff_t>(e.bytes);
@@ -67,7 +71,7 @@ MemoryMap memory_map(const PlannedProgram& planned) {
     NodeId node = buffer.node;
     if (const auto scratch = scratch_of.find(b); scratch != scratch_of.end()) {
       node = plan.kernels[scratch->second].members.front();
-      e.what = "scratch of " + named({node, 0});
+      e.what = std::string(scratch_mark) + named({node, 0});
     } else if (!held[b].empty()) {
       node = held[b].front().node;
       e.what = named(held[b].front());
@@ -86,6 +90,18 @@ MemoryMap memory_map(const PlannedProgram& planned) {
   return map;
 }
 
+MemoryMap MemoryMap::portable() const {
+  MemoryMap map = *this;
+  map.places = false;
+  std::erase_if(map.entries, [](const Entry& e) { return e.what.starts_with(scratch_mark); });
+  for (Entry& e : map.entries) e.offset = 0;
+  std::stable_sort(map.entries.begin(), map.entries.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.birth, a.node) < std::pair(b.birth, b.node);
+  });
+  find_peak(map);
+  return map;
+}
+
 std::string MemoryMap::text(std::size_t rows) const {
   std::vector<std::size_t> shown(entries.size());
   std::iota(shown.begin(), shown.end(), std::size_t{0});
@@ -94,24 +110,20 @@ std::string MemoryMap::text(std::size_t rows) const {
     shown.resize(rows);
     std::sort(shown.begin(), shown.end());
   }
-  std::string text = fmt::format("{:>14} {:>14} {:>6} {:>6}  {:<12} {}\n", "offset", "bytes", "birth", "death",
-                                 "origin", "holds");
+  const auto offset = [&](const std::string& words) { return places ? fmt::format("{:>14} ", words) : ""; };
+  std::string text = offset("offset") + fmt::format("{:>14} {:>6} {:>6}  {:<12} {}\n", "bytes", "birth", "death",
+                                                    "origin", "holds");
   for (const std::size_t i : shown) {
     const Entry& e = entries[i];
-    text += fmt::format("{:>14} {:>14} {:>6} {:>6}  {:<12} {}", commas(e.offset), commas(e.bytes), e.birth,
-                        e.death == kernels ? "end" : std::to_string(e.death), to_string(e.origin), e.what);
+    text += offset(commas(e.offset)) + fmt::format("{:>14} {:>6} {:>6}  {:<12} {}", commas(e.bytes), e.birth,
+                                                   e.death == kernels ? "end" : std::to_string(e.death),
+                                                   to_string(e.origin), e.what);
     if (!e.shares.empty()) text += fmt::format(", then {}", fmt::join(e.shares, ", "));
     text += "\n";
   }
   if (shown.size() < entries.size())
     text += fmt::format("({} smaller ones are left out)\n", entries.size() - shown.size());
-  text += fmt::format("\nvariables {}, constants {}, inputs {}, arena {}: {} bytes in all\n", commas(memory.variables),
-                      commas(memory.constants), commas(memory.inputs), commas(memory.arena), commas(memory.total()));
-  text += fmt::format("largest live set {} bytes, which no arena can undercut: this one is {:.3f} times that\n",
-                      commas(memory.largest_live),
-                      memory.largest_live == 0 ? 1.0
-                                               : static_cast<double>(memory.arena) /
-                                                     static_cast<double>(memory.largest_live));
+  text += totals();
   if (entries.empty()) return text;
   text += fmt::format("\nalive at the peak, kernel {} of {}:\n", peak_kernel, kernels);
   constexpr std::size_t most = 20;
@@ -123,18 +135,37 @@ std::string MemoryMap::text(std::size_t rows) const {
   return text;
 }
 
+std::string MemoryMap::totals() const {
+  if (!places) {
+    std::size_t live = 0;
+    for (const std::size_t i : live_at_peak) live += entries[i].bytes;
+    return fmt::format("\nvariables {}, inputs {} bytes; largest set of values that are alive at once: {} bytes\n",
+                       commas(memory.variables), commas(memory.inputs), commas(live));
+  }
+  const double times = memory.largest_live == 0
+                           ? 1.0
+                           : static_cast<double>(memory.arena) / static_cast<double>(memory.largest_live);
+  return fmt::format("\nvariables {}, constants {}, inputs {}, arena {}: {} bytes in all\n"
+                     "largest live set {} bytes, which no arena can undercut: this one is {:.3f} times that\n",
+                     commas(memory.variables), commas(memory.constants), commas(memory.inputs), commas(memory.arena),
+                     commas(memory.total()), commas(memory.largest_live), times);
+}
+
 std::string MemoryMap::json() const {
   using Json = nlohmann::ordered_json;
   Json list = Json::array();
-  for (const Entry& e : entries)
-    list.push_back({{"offset", e.offset}, {"bytes", e.bytes}, {"birth", e.birth}, {"death", e.death},
-                    {"what", e.what}, {"origin", to_string(e.origin)}, {"shares", e.shares}, {"line", e.line},
-                    {"scope", e.scope}});
-  const Json all = {{"name", name}, {"kernels", kernels},
-                    {"memory", {{"variables", memory.variables}, {"constants", memory.constants},
-                                {"inputs", memory.inputs}, {"arena", memory.arena},
-                                {"largest_live", memory.largest_live}, {"total", memory.total()}}},
-                    {"peak_kernel", peak_kernel}, {"live_at_peak", live_at_peak}, {"entries", list}};
+  for (const Entry& e : entries) {
+    Json entry = {{"bytes", e.bytes}, {"birth", e.birth}, {"death", e.death}, {"what", e.what},
+                  {"origin", to_string(e.origin)}, {"shares", e.shares}, {"line", e.line}, {"scope", e.scope}};
+    if (places) entry["offset"] = e.offset;
+    list.push_back(std::move(entry));
+  }
+  Json sums = {{"variables", memory.variables}, {"inputs", memory.inputs}};
+  if (places)
+    sums.update({{"constants", memory.constants}, {"arena", memory.arena}, {"largest_live", memory.largest_live},
+                 {"total", memory.total()}});
+  const Json all = {{"name", name}, {"kernels", kernels}, {"memory", sums}, {"peak_kernel", peak_kernel},
+                    {"live_at_peak", live_at_peak}, {"entries", list}};
   return all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -28,12 +28,19 @@ struct MemoryMap {
   MemoryReport memory;
   std::size_t peak_kernel = 0;           ///< the first at which most is alive
   std::vector<std::size_t> live_at_peak = {};  ///< entries, the largest first
+  bool places = true;                    ///< whether offsets are known, and what they add up to
 
+  /// The same without what differs between machines and numbers of threads: the room that kernels work in, and so the
+  /// offsets. What is alive at the peak is then the largest set of values.
+  THALWEG_API MemoryMap portable() const;
   /// A table, the totals, and what is alive at the peak. `rows`: how many of the largest entries (0: all).
   THALWEG_API std::string text(std::size_t rows = 0) const;
   /// Offset against time, a rectangle for each entry, coloured by origin, named when pointed at.
   THALWEG_API std::string svg() const;
   THALWEG_API std::string json() const;
+
+ private:
+  std::string totals() const;
 };
 THALWEG_API MemoryMap memory_map(const PlannedProgram& planned);
 

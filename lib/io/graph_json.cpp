@@ -27,86 +27,99 @@ bool is_word(std::string_view text) {
   });
 }
 
+/// A place in a file: the graph itself, or an element of one of its lists.
+struct At {
+  const char* list = nullptr;
+  std::size_t index = 0;
+
+  std::string text() const {
+    if (list == nullptr) return "the graph";
+    const std::string_view name = list;
+    return fmt::format("{} {}", name == "graph" ? "node" : name.substr(0, name.size() - 1), index);
+  }
+};
+
 /// Writes the JSON of a graph as its text, whose parser then judges it: one set of rules, and one way to build.
 class Converter {
  public:
-  Converter(const json& file, const std::string& path) : file_(file), path_(path) {}
+  Converter(const json& file, std::string_view source, const std::string& path)
+      : file_(file), source_(source), path_(path) {}
 
   Graph run() {
-    if (!file_.is_object()) fail("the file", "is not a JSON object");
-    text_ = "graph " + word(file_, "name", "the graph") + " {\n";
-    const json& nodes = list(file_, "graph", "the graph");
+    text_ = "graph " + word(file_, "name", {}) + " {\n";
+    const json& nodes = list(file_, "graph", {});
     nodes_ = nodes.size();
     name_values(nodes);
-    for (std::size_t i = 0; i < nodes.size(); ++i) add_line(where("node", i), node_line(nodes[i], where("node", i)));
-    if (file_.contains("outputs")) add_outputs(list(file_, "outputs", "the graph"));
-    if (file_.contains("updates")) add_updates(list(file_, "updates", "the graph"));
+    for (std::size_t i = 0; i < nodes.size(); ++i) add_line({"graph", i}, node_line(nodes[i], {"graph", i}));
+    if (file_.contains("outputs")) add_outputs(list(file_, "outputs", {}));
+    if (file_.contains("updates")) add_updates(list(file_, "updates", {}));
     text_ += "}\n";
     try {
       return parse(text_, "text");
     } catch (const GraphError& error) {
-      throw GraphError(fmt::format("{}: {}", shown(path_), retold(error.what())));
+      retell(error.what());
     }
   }
 
  private:
-  static std::string where(std::string_view what, std::size_t index) { return fmt::format("{} {}", what, index); }
-
-  [[noreturn]] void fail(std::string_view at, std::string_view what) const {
-    throw GraphError(fmt::format("{}: {} {}", shown(path_), at, what));
+  [[noreturn]] void fail(const At& at, std::string_view what) const { fail_text(at, fmt::format(" {}", what)); }
+  [[noreturn]] void fail_text(const At& at, std::string_view what) const {
+    const std::size_t byte =
+        at.list == nullptr ? source_.find('{') : element_in(source_, at.list, at.index);
+    throw GraphError(fmt::format("{}:{}: {}{}", shown(path_), line_and_column(source_, byte), at.text(), what));
   }
 
-  const json& member(const json& from, const char* key, std::string_view at) const {
+  const json& member(const json& from, const char* key, const At& at) const {
     if (!from.is_object()) fail(at, "is not an object");
     const auto found = from.find(key);
     if (found == from.end()) fail(at, fmt::format("lacks `{}`", key));
     return *found;
   }
-  const json& list(const json& from, const char* key, std::string_view at) const {
+  const json& list(const json& from, const char* key, const At& at) const {
     const json& found = member(from, key, at);
     if (!found.is_array()) fail(at, fmt::format("has a `{}` that is not a list", key));
     return found;
   }
-  std::string string_in(const json& from, const char* key, std::string_view at) const {
+  std::string string_in(const json& from, const char* key, const At& at) const {
     const json& found = member(from, key, at);
     if (!found.is_string()) fail(at, fmt::format("has a `{}` that is not a text", key));
     return found.get<std::string>();
   }
-  std::string word(const json& from, const char* key, std::string_view at) const {
+  std::string word(const json& from, const char* key, const At& at) const {
     std::string text = string_in(from, key, at);
     if (!is_word(text))
       fail(at, fmt::format("has `{}` as its `{}`: only letters, digits and _ . / - may stand there", shown(text), key));
     return text;
   }
-  std::uint64_t number_in(const json& from, const char* key, std::string_view at) const {
+  std::uint64_t number_in(const json& from, const char* key, const At& at) const {
     const json& found = member(from, key, at);
     if (!found.is_number_unsigned()) fail(at, fmt::format("has a `{}` that is not a whole number from 0 on", key));
     return found.get<std::uint64_t>();
   }
 
-  void add_line(std::string at, const std::string& line) {
-    lines_.push_back({newlines_, std::move(at)});
+  void add_line(const At& at, const std::string& line) {
+    lines_.push_back({newlines_, at});
     newlines_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
     text_ += line + '\n';
   }
 
-  /// `text:12:5: what` as `node 10: what`.
-  std::string retold(std::string_view message) const {
+  /// `text:12:5: what` as `net.json:34:3: node 10: what`.
+  [[noreturn]] void retell(std::string_view message) const {
     constexpr std::string_view mark = "text:";
     std::size_t line = 0;
-    if (!message.starts_with(mark)) return std::string(message);
-    std::from_chars(message.data() + mark.size(), message.data() + message.size(), line);
-    const std::size_t colon = message.find(": ");
+    if (message.starts_with(mark))
+      std::from_chars(message.data() + mark.size(), message.data() + message.size(), line);
+    const std::size_t colon = line == 0 ? message.npos : message.find(": ");
     const auto after = std::upper_bound(lines_.begin(), lines_.end(), line,
                                         [](std::size_t n, const Line& l) { return n < l.first; });
     const std::string_view what = colon == message.npos ? message : message.substr(colon + 2);
-    return fmt::format("{}: {}", after == lines_.begin() ? "the graph" : (after - 1)->at, what);
+    fail_text(after == lines_.begin() ? At{} : (after - 1)->at, fmt::format(": {}", what));
   }
 
   /// What the text calls each value; of a node's name only what its first result is called.
   void name_values(const json& nodes) {
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const std::string at = where("node", i);
+      const At at{"graph", i};
       const json& outputs = list(nodes[i], "outputs", at);
       const std::string label = string_in(nodes[i], "name", at);
       if (label.size() < 2 || (label[0] != '%' && label[0] != '@') || !is_word(label.substr(1)))
@@ -120,7 +133,7 @@ class Converter {
     }
   }
 
-  const std::string& value(const json& from, const char* key, std::string_view at, std::size_t before) const {
+  const std::string& value(const json& from, const char* key, const At& at, std::size_t before) const {
     const std::uint64_t id = number_in(from, key, at);
     const auto found = values_.find(id);
     if (found == values_.end()) fail(at, fmt::format("reads value {}, which no node makes", id));
@@ -129,7 +142,7 @@ class Converter {
     return found->second.label;
   }
 
-  std::string node_line(const json& node, const std::string& at) const {
+  std::string node_line(const json& node, const At& at) const {
     const std::size_t index = lines_.size();
     std::string line = "  ";
     const json& outputs = node["outputs"];
@@ -146,7 +159,7 @@ class Converter {
     return line + note_text(node, at);
   }
 
-  std::string type_text(const json& output, const std::string& at) const {
+  std::string type_text(const json& output, const At& at) const {
     static const std::unordered_map<std::string, std::string> ours{{"s32", "i32"}, {"s64", "i64"}, {"boolean", "bool"}};
     std::string dtype = word(output, "dtype", at);
     if (dtype == "undef") {  // one that viewers do not know; the type beside it says which
@@ -161,7 +174,7 @@ class Converter {
     return text + "]";
   }
 
-  std::string note_text(const json& node, const std::string& at) const {
+  std::string note_text(const json& node, const At& at) const {
     std::string note;
     if (const std::string line = string_in(node, "line", at); !line.empty()) {
       const std::size_t colon = std::min(line.rfind(':'), line.size());
@@ -175,7 +188,7 @@ class Converter {
     return note.empty() ? note : "  #" + note;
   }
 
-  std::string attrs_text(const json& attrs, const OpDef* op, const std::string& at) const {
+  std::string attrs_text(const json& attrs, const OpDef* op, const At& at) const {
     if (!attrs.is_object()) fail(at, "has `attrs` that are not an object");
     std::string text;
     for (const auto& [name, attr] : attrs.items()) {
@@ -196,7 +209,7 @@ class Converter {
     return value.is_array() ? AttrKind::reals : value.is_string() ? AttrKind::text : AttrKind::real;
   }
 
-  std::string attr_text(const json& value, AttrKind kind, const std::string& name, const std::string& at) const {
+  std::string attr_text(const json& value, AttrKind kind, const std::string& name, const At& at) const {
     switch (kind) {
       case AttrKind::flag: {
         const std::string number = whole(value, name, at);
@@ -217,7 +230,7 @@ class Converter {
   }
 
   template <class F>
-  std::string list_text(const json& values, const std::string& name, const std::string& at, F element) const {
+  std::string list_text(const json& values, const std::string& name, const At& at, F element) const {
     if (!values.is_array()) fail(at, fmt::format("has `{}` that is not a list", name));
     std::string text = "[";
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -226,12 +239,12 @@ class Converter {
     }
     return text + "]";
   }
-  std::string whole(const json& value, std::string_view name, const std::string& at) const {
+  std::string whole(const json& value, std::string_view name, const At& at) const {
     if (!value.is_number_integer()) fail(at, fmt::format("has `{}` that is not a whole number", name));
     return value.is_number_unsigned() ? std::to_string(value.get<std::uint64_t>())
                                       : std::to_string(value.get<std::int64_t>());
   }
-  std::string real(const json& value, std::string_view name, const std::string& at) const {
+  std::string real(const json& value, std::string_view name, const At& at) const {
     if (value.is_number()) return to_string(AttrValue(value.get<double>()));
     // What JSON has no number for.
     if (value.is_string())
@@ -241,26 +254,29 @@ class Converter {
 
   void add_outputs(const json& outputs) {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const std::string at = where("output", i), name = word(outputs[i], "name", at);
+      const At at{"outputs", i};
+      const std::string name = word(outputs[i], "name", at);
       add_line(at, fmt::format("  output {} = {}", name, value(outputs[i], "value", at, nodes_)));
     }
   }
   void add_updates(const json& updates) {
     for (std::size_t i = 0; i < updates.size(); ++i) {
-      const std::string at = where("update", i), name = word(updates[i], "variable", at);
+      const At at{"updates", i};
+      const std::string name = word(updates[i], "variable", at);
       add_line(at, fmt::format("  update @{} <- {}", name, value(updates[i], "value", at, nodes_)));
     }
   }
 
   struct Line {
     std::size_t first;  ///< in the text, from 1
-    std::string at;
+    At at;
   };
   struct Made {
     std::string label;
     std::size_t node;
   };
   const json& file_;
+  std::string_view source_;
   const std::string& path_;
   std::string text_;
   std::size_t nodes_ = 0;
@@ -281,8 +297,10 @@ Graph graph_of(std::string_view text, const std::string& file) {
   if (!is_json(text)) return parse(text, file);
   if (text.size() > longest_text)
     throw GraphError(fmt::format("{}: {} bytes; at most {} are read", shown(file), text.size(), longest_text));
-  const json parsed = strict_json(text, deepest, shown(file), "the file");
-  return Converter(parsed, file).run();
+  const json parsed = strict_json(text, deepest, "the file", [&](std::size_t at) {
+    return fmt::format("{}:{}", shown(file), line_and_column(text, at));
+  });
+  return Converter(parsed, text, file).run();
 }
 
 }  // namespace thalweg

@@ -84,7 +84,10 @@ class Parser {
   Parser(std::span<const std::byte> bytes, const std::string& path) : path_(path), in_(bytes, path) {}
 
   Safetensors run() {
-    const json header = strict_json(header_text(), deepest_header, path_, "the header");
+    constexpr std::size_t before_header = 8;
+    const json header = strict_json(header_text(), deepest_header, "the header", [&](std::size_t at) {
+      return fmt::format("{}: byte {}", path_, before_header + at);
+    });
     if (!header.is_object()) run_error("{}: the header is not a JSON object", path_);
     Safetensors content;
     std::vector<Entry> entries;

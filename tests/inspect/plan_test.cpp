@@ -150,21 +150,22 @@ TEST(Dump, APageHoldsAllItsData) {
 }
 
 TEST(Unfused, EveryEdgeOfTheZooHasOneKnownReason) {
-  for (const Graph& graph : small_zoo()) {
-    SCOPED_TRACE(graph.name());
-    const PlannedProgram planned = plan(graph);
-    std::set<std::pair<ValueId, NodeId>> seen;
-    for (const UnfusedEdge& edge : unfused(planned)) {
-      EXPECT_TRUE(seen.emplace(edge.value, edge.consumer).second);
-      EXPECT_NE(edge.reason, Unfused::missed)
-          << label(planned.graph, edge.value) << " -> " << label(planned.graph, {edge.consumer, 0}) << ": "
-          << planned.plan.kernels[edge.producer_kernel].implementation << " -> "
-          << planned.plan.kernels[edge.consumer_kernel].implementation;
-      EXPECT_NE(edge.producer_kernel, edge.consumer_kernel);
-      EXPECT_FALSE(meaning_of(edge.reason).empty());
+  for (const zoo::Model& model : zoo::models())
+    for (const int threads : {1, 2}) {
+      SCOPED_TRACE(fmt::format("{} on {} threads", model.name, threads));
+      const PlannedProgram planned = plan(model.build(model.batch), {.logical_threads = threads});
+      std::set<std::pair<ValueId, NodeId>> seen;
+      for (const UnfusedEdge& edge : unfused(planned)) {
+        EXPECT_TRUE(seen.emplace(edge.value, edge.consumer).second);
+        EXPECT_NE(edge.reason, Unfused::missed)
+            << label(planned.graph, edge.value) << " -> " << label(planned.graph, {edge.consumer, 0}) << ": "
+            << planned.plan.kernels[edge.producer_kernel].implementation << " -> "
+            << planned.plan.kernels[edge.consumer_kernel].implementation;
+        EXPECT_NE(edge.producer_kernel, edge.consumer_kernel);
+        EXPECT_FALSE(meaning_of(edge.reason).empty());
+      }
+      EXPECT_FALSE(seen.empty());
     }
-    EXPECT_FALSE(seen.empty());
-  }
 }
 
 TEST(Unfused, AllValuesBetweenKernelsAreEdges) {

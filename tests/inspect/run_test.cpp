@@ -180,7 +180,19 @@ TEST(Check, SaysWhatItSkipsAndWhy) {
   const std::vector<Verdict> all = check(g);
   EXPECT_EQ(verdict(all, "gradients").is, Verdict::Is::skipped);
   EXPECT_EQ(verdict(all, "kernels").is, Verdict::Is::ok);
-  EXPECT_EQ(verdict(check(zoo::mlp(), {.steps = 1, .most_flops = 1e6}), "kernels").is, Verdict::Is::skipped);
+}
+
+// What is too much for the interpreter is measured, or checked in part, and the verdict says so.
+TEST(Check, LooksAtWhatItCanOfALargeGraph) {
+  const std::vector<Verdict> all = check(zoo::lenet(8), {.steps = 1, .most_flops = 1e6});
+  const Verdict gradients = verdict(all, "gradients"), kernels = verdict(all, "kernels");
+  EXPECT_EQ(gradients.is, Verdict::Is::ok) << gradients.detail;
+  EXPECT_NE(gradients.detail.find("by differences of the compiled loss"), std::string::npos) << gradients.detail;
+  EXPECT_NE(gradients.detail.find("too many for the interpreter"), std::string::npos) << gradients.detail;
+  EXPECT_EQ(verdict(all, "second gradients").is, Verdict::Is::skipped);
+  EXPECT_EQ(kernels.is, Verdict::Is::ok) << kernels.detail;
+  EXPECT_NE(kernels.detail.find("; not compared: "), std::string::npos) << kernels.detail;
+  EXPECT_NE(kernels.detail.find(" kinds of which none was"), std::string::npos) << kernels.detail;
 }
 
 }  // namespace
