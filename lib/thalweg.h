@@ -14,6 +14,7 @@
 #include "thalweg/graph/print.h"
 #include "thalweg/graph/type.h"
 #include "thalweg/graph/verify.h"
+#include "thalweg/lib/base/interruption.h"
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/compile/program.h"
 #include "thalweg/lib/compile/summary.h"

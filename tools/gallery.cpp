@@ -82,6 +82,7 @@ std::string described(const GalleryRequest& request, const Lab& lab) {
 
 Status show(const GalleryRequest& request) {
   made_folder(request.out);
+  const Interruption interruption;
   const Lab lab = lab_for(request);
   std::vector<Exhibit> exhibits;
   Json json = Json::array();
@@ -92,6 +93,8 @@ Status show(const GalleryRequest& request) {
       continue;
     const auto begin = std::chrono::steady_clock::now();
     gallery::Shown shown = experiment.run(lab);
+    // Trainings then end early: what they show is no experiment's result.
+    if (interruption.came()) throw Stop(interrupted, fmt::format("interrupted in experiment {}", experiment.row));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     fmt::print(stderr, "{:<10} {:6.2f} s  {}\n", experiment.row, seconds, experiment.title);
     held += shown.holds ? 1 : 0;

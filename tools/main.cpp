@@ -19,6 +19,7 @@
 #include "options.h"
 #include "thalweg/graph/error.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/base/interruption.h"
 
 namespace thalweg::tool {
 namespace {
@@ -112,6 +113,8 @@ Status guarded_run(int argc, char** argv) {
     return run(argc, argv);
   } catch (const Stop& stop) {
     return complain(stop.status(), stop.what());
+  } catch (const Interrupted& signal) {
+    return complain(interrupted, signal.what());
   } catch (const InternalError& error) {
     return complain(check_failed, fmt::format("internal error: {}", error.what()));
   } catch (const Error& error) {
@@ -183,6 +186,6 @@ int main(int argc, char** argv) {
   thalweg::tool::keep_standard_streams();
   struct sigaction action = {};
   action.sa_handler = thalweg::tool::stop_on_interrupt;
-  sigaction(SIGINT, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
   return thalweg::tool::guarded_run(argc, argv);
 }

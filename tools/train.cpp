@@ -218,7 +218,11 @@ CLI::App* add_task(CLI::App* train_command, Action& action, const char* name, co
   CLI::App* command = train_command->add_subcommand(name, help);
   add_common(command, settings);
   command->callback([settings, load, &action] {
-    action = [settings, load] { return train(load(*settings), *settings); };
+    action = [settings, load] {
+      // From the first file on: what is being written is written to its end, and what was learned is kept.
+      const Interruption interruption;
+      return train(load(*settings), *settings);
+    };
   });
   return command;
 }

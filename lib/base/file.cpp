@@ -15,6 +15,7 @@
 
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file_system.h"
+#include "thalweg/lib/base/signals.h"
 
 namespace thalweg {
 namespace {
@@ -147,8 +148,9 @@ std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit) {
   std::vector<std::byte> bytes = memory_for(path, status.size);
   std::size_t filled = 0;
   while (filled < bytes.size()) {
+    check_interrupted("reading", path);
     const ssize_t n = uninterrupted([&] {
-      constexpr std::size_t most = std::size_t{1} << 30;
+      constexpr std::size_t most = std::size_t{1} << 26;  // a signal is heard of between two calls
       return file_system().read(file.get(), bytes.data() + filled, std::min(bytes.size() - filled, most));
     });
     if (n < 0) file_error(path, "read", static_cast<int>(-n));
@@ -171,6 +173,7 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::strin
   std::size_t consumed = 0;
   bool inside = false;  // a member has begun and not ended
   while (inside || consumed < bytes.size()) {
+    check_interrupted("inflating", source);
     if (!inside) {
       if (!is_gzip(bytes.subspan(consumed)))
         run_error("{}: byte {}: {} bytes that are not gzip {}", source, consumed, bytes.size() - consumed,
@@ -210,10 +213,11 @@ std::vector<std::byte> inflate_raw(std::span<const std::byte> bytes, std::uint64
   std::vector<std::byte> out = memory_for(source, size);
   Inflater inflater(-MAX_WBITS);
   z_stream& z = inflater.stream();
-  constexpr std::size_t chunk = std::size_t{1} << 30;
+  constexpr std::size_t chunk = std::size_t{1} << 26;
   std::size_t consumed = 0, filled = 0;
   std::byte beyond{};  // room for one byte more than there may be
   for (;;) {
+    check_interrupted("inflating", source);
     const std::size_t give = std::min(bytes.size() - consumed, chunk), room = std::min(out.size() - filled, chunk);
     z.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(bytes.data() + consumed));
     z.avail_in = static_cast<uInt>(give);

@@ -5,6 +5,7 @@
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/base/file_system.h"
+#include "thalweg/lib/base/signals.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
 
@@ -40,6 +41,7 @@ Dataset read_records(const std::vector<std::string>& paths, const Format& format
   std::int32_t* label = data.labels.as<std::int32_t>().data();
   for (std::size_t f = 0; f < files.size(); ++f) {
     for (std::size_t at = 0; at < files[f].size(); at += record, pixels += picture, ++label) {
+      check_interrupted("reading", paths[f]);
       const std::byte* in = files[f].data() + at;
       *label = std::to_integer<std::int32_t>(in[format.taken]);
       if (*label >= format.classes)

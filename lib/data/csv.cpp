@@ -11,6 +11,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
+#include "thalweg/lib/base/signals.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/csv_text.h"
 
@@ -175,6 +176,7 @@ class Table {
     label_ = label_column(record[0].place);
     if (!header) add(record);
     while (scanner_.next(record)) {
+      check_interrupted("reading", source_);
       if (record.size() != columns_)
         scanner_.fail(record.back().place, "{} fields, and {} has {}", record.size(),
                       header ? "the header" : "the first line", columns_);

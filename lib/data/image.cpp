@@ -11,6 +11,7 @@
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/base/file_system.h"
+#include "thalweg/lib/base/signals.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
 
@@ -144,6 +145,7 @@ std::uint32_t paeth(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
 void unfilter(std::vector<std::byte>& rows, const PngHeader& h, const std::string& path) {
   const std::size_t stride = h.row_bytes() + 1, step = h.step();
   for (std::size_t y = 0; y < h.height; ++y) {
+    check_interrupted("reading", path);
     std::byte* row = rows.data() + y * stride;
     const std::uint32_t filter = whole(row[0]);
     if (filter > 4) run_error("{}: row {} has filter {}, and PNG has 0 to 4", path, y, filter);

@@ -6,6 +6,7 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/base/signals.h"
 #include "thalweg/ops/source.h"
 #include "thalweg/optim/minimize.h"
 #include "thalweg/optim/sgd.h"
@@ -100,6 +101,7 @@ DeepBelief pretrain(const Dataset& data, const PretrainOptions& options, SourceL
   rows.inputs = as_rows(data.inputs);
   rows.name = data.name;
   need_probabilities(rows.inputs);
+  const HeldSignals signals;
   DeepBelief belief;
   for (const Dim hidden : options.hidden) {
     const Dim batch = std::min(options.batch, rows.size());
@@ -112,6 +114,8 @@ DeepBelief pretrain(const Dataset& data, const PretrainOptions& options, SourceL
     belief.interrupted = history.interrupted;
     if (belief.interrupted) break;
     rows.inputs = upward(rows.inputs, belief.layers.back(), options.compile);
+    belief.interrupted = signals.came();
+    if (belief.interrupted) break;  // before a machine that would learn nothing
   }
   return belief;
 }

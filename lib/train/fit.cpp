@@ -10,6 +10,7 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/base/signals.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/kernels/finite.h"
 #include "thalweg/lib/kernels/simd.h"
@@ -19,7 +20,6 @@
 #include "thalweg/lib/train/check_finite.h"
 #include "thalweg/lib/train/checkpointing.h"
 #include "thalweg/lib/train/early_stopping.h"
-#include "thalweg/lib/train/interruption.h"
 #include "thalweg/lib/train/means.h"
 #include "thalweg/lib/train/progress.h"
 #include "thalweg/lib/train/training_state.h"
@@ -134,6 +134,8 @@ class Training final : public TrainingRun {
       throw;
     }
     if (const std::exception_ptr error = end()) std::rethrow_exception(error);
+    // A signal that came while the last epoch was saved has cut nothing short, and must not be lost all the same.
+    history_.interrupted = history_.interrupted || signals_.came();
     return history_;
   }
 
@@ -392,7 +394,7 @@ class Training final : public TrainingRun {
     if (options_.shuffle) permute(order_, keys_, options_.seed, static_cast<std::uint64_t>(epoch_));
     const Samples samples{&train_, 0, learning_, order_};
     // Once callbacks were told that an epoch begins, a step follows: what they changed must not be changed twice.
-    if (interruption_.came()) return false;
+    if (signals_.came()) return false;
     step_ = steps_done_;
     feeds_.epoch = epoch_;
     if (steps_done_ == 0) {
@@ -418,7 +420,7 @@ class Training final : public TrainingRun {
       if (checkpoints_.due((epoch_ - 1) * steps() + steps_done_)) save();
       if (progress_.due() && skipped_of_epoch_ < step_)
         progress_.show(epoch_, done, epoch_seconds(), means_.names(), means_.means());
-      if (interruption_.came()) return false;
+      if (signals_.came()) return false;
     }
     tell_of_skipped(skipped_of_epoch_);
     return true;
@@ -504,7 +506,7 @@ class Training final : public TrainingRun {
     tell(&Callback::on_test_begin);
     validation_means_.reset();
     for (Dim i = 0; i < checks_->count(); ++i) {
-      if (interruption_.came()) return false;
+      if (signals_.came()) return false;
       validation_means_.add(run_one(*checks_, i, *judging_, "validation"), checks_->size(i));
     }
     tell(&Callback::on_test_end);
@@ -631,7 +633,7 @@ class Training final : public TrainingRun {
   // Means and callbacks are computed in the same state as kernels, whatever the caller's is.
   const FloatingPointScope floating_point_;
   // Before the rest, so that a signal that comes while programs are compiled or a checkpoint is read is not lost.
-  const Interruption interruption_;
+  const HeldSignals signals_;
   const FitOptions& options_;
   SourceLoc loc_;
   const Dataset& train_;
@@ -740,7 +742,10 @@ Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& d
   check_variables(predicting, variables);
   Batches batches(predicting, data.size(), binding, with_variables(options.compile, variables));
   const Samples samples{&data, 0, data.size(), {}};
-  for (Dim i = 0; i < batches.count(); ++i) means.add(batches.run(i, samples), batches.size(i));
+  for (Dim i = 0; i < batches.count(); ++i) {
+    check_interrupted("evaluating");
+    means.add(batches.run(i, samples), batches.size(i));
+  }
   return {means.names(), means.means()};
 }
 
@@ -762,6 +767,7 @@ Tensor predict(const Graph& graph, const Variables& variables, const Tensor& inp
   const std::size_t row = all.bytes() / static_cast<std::size_t>(data.size());
   const Samples samples{&data, 0, data.size(), {}};
   for (Dim i = 0; i < batches.count(); ++i) {
+    check_interrupted("predicting");
     const Tensor part = batches.run(i, samples).fetch(name);
     std::memcpy(static_cast<std::byte*>(all.data()) + static_cast<std::size_t>(batches.first(i)) * row, part.data(),
                 part.bytes());

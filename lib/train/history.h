@@ -19,7 +19,7 @@ struct THALWEG_API History {
   int best_epoch = 0;          ///< whose weights the variables hold, if patience was asked for; else 0
   bool stopped_early = false;  ///< patience ran out, or a callback asked to stop
   bool diverged = false;       ///< it ended so, and `when_diverged` asked to restore
-  bool interrupted = false;    ///< by SIGINT or SIGTERM; the epoch it fell into has no row
+  bool interrupted = false;    ///< SIGINT or SIGTERM came; an epoch that it cut short has no row
   std::vector<std::string> warnings = {};  ///< what fit() found odd: a schedule longer than the training
 
   std::size_t epochs() const { return rows.size(); }

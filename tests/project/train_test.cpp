@@ -97,6 +97,29 @@ wait $run
   EXPECT_GE(variables.at("step").as<std::int64_t>()[0], 40);  // an epoch of 1,294 samples by 32 had been done
 }
 
+TEST(Train, ASignalWhileDataAreReadIsToldAndNothingIsWritten) {
+  const Folder folder;
+  std::string table = "a,b,label\n";
+  for (int i = 0; i < 4'000'000; ++i) table.append("1.25,").append(std::to_string(i % 97)).append(i % 2 == 0 ? ",x\n" : ",y\n");
+  write_text(folder.path() / "table.csv", table);
+  // The file is in memory once the process is as large as that: its lines are then being read.
+  write_text(folder.path() / "interrupt", R"bash(set -m
+"$2" train csv --data table.csv --label label 2>said & run=$!
+while size=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' /proc/$run/status) && [ -n "$size" ] && [ "$size" -lt "$3" ]
+do :; done
+kill "-$1" $run
+wait $run
+)bash");
+  const std::string kilobytes = std::to_string(3 * table.size() / 1024);  // with the columns it has so far
+  for (const char* signal : {"INT", "TERM"}) {
+    const Ran ran = run("cd " + word_of(folder.path()) + " && bash interrupt " + signal + " " +
+                        word_of(setting("THALWEG_TOOL")) + " " + kilobytes);
+    EXPECT_EQ(ran.status, 130) << signal << ran.err;
+    EXPECT_EQ(read_text(folder.path() / "said"), "thalweg: interrupted by a signal while reading table.csv\n") << signal;
+    EXPECT_FALSE(std::filesystem::exists(folder.path() / "thalweg-out"));
+  }
+}
+
 TEST(Train, ManyClassesGetNoConfusionMatrixAndNamesAreEscaped) {
   const Folder folder;
   std::string many = "a,b,label\n", control = "a,b,label\n";

@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "thalweg/lib/train/interruption.h"
+#include "thalweg/lib/base/interruption.h"
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <mutex>
+
+#include "thalweg/graph/fail.h"
+#include "thalweg/lib/base/signals.h"
 
 namespace thalweg {
 namespace {
 
 std::atomic<int> signals{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may touch nothing else");
+/// How many Interruptions live: only they ask for exceptions.
+std::atomic<int> asking{0};
+/// How often this thread holds the signals.
+thread_local int held = 0;
 
 /// A signal, and what happened at it before.
 struct Handled {
@@ -28,9 +36,7 @@ extern "C" void thalweg_on_interrupt(int signal) {
   std::raise(signal);
 }
 
-}  // namespace
-
-Interruption::Interruption() {
+void begin_use() {
   const std::lock_guard lock(users_mutex);
   if (users++ > 0) return;
   signals = 0;
@@ -46,13 +52,40 @@ Interruption::Interruption() {
   }
 }
 
-Interruption::~Interruption() {
+void end_use() {
   const std::lock_guard lock(users_mutex);
   if (--users > 0) return;
   for (const Handled& h : handled)
     if (h.replaced) sigaction(h.signal, &h.before, nullptr);
 }
 
-bool Interruption::came() const { return signals.load(std::memory_order_relaxed) > 0; }
+bool signal_came() { return signals.load(std::memory_order_relaxed) > 0; }
+
+}  // namespace
+
+Interruption::Interruption() {
+  begin_use();
+  ++asking;
+}
+Interruption::~Interruption() {
+  --asking;
+  end_use();
+}
+bool Interruption::came() const { return signal_came(); }
+
+HeldSignals::HeldSignals() {
+  begin_use();
+  ++held;
+}
+HeldSignals::~HeldSignals() {
+  --held;
+  end_use();
+}
+bool HeldSignals::came() const { return signal_came(); }
+
+void check_interrupted(std::string_view doing, std::string_view path) {
+  if (asking.load(std::memory_order_relaxed) == 0 || held > 0 || !signal_came()) return;
+  throw Interrupted(fmt::format("interrupted by a signal while {}{}{}", doing, path.empty() ? "" : " ", shown(path)));
+}
 
 }  // namespace thalweg
