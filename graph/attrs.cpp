@@ -16,12 +16,13 @@ std::string range_text(const AttrSpec& spec) {
   const auto bound = [&](double x) {
     return whole && std::isfinite(x) ? fmt::format("{:.0f}", x) : to_string(AttrValue(x));
   };
+  const std::string_view also = whole ? "" : "finite and ";
   const bool low = std::isfinite(spec.min), high = std::isfinite(spec.max);
   if (low && high)
     return fmt::format("in {}{}, {}{}", spec.min_open ? '(' : '[', bound(spec.min), bound(spec.max),
                        spec.max_open ? ')' : ']');
-  if (low) return fmt::format("{} {}", spec.min_open ? "greater than" : "at least", bound(spec.min));
-  if (high) return fmt::format("{} {}", spec.max_open ? "less than" : "at most", bound(spec.max));
+  if (low) return fmt::format("{}{} {}", also, spec.min_open ? "greater than" : "at least", bound(spec.min));
+  if (high) return fmt::format("{}{} {}", also, spec.max_open ? "less than" : "at most", bound(spec.max));
   return "finite";
 }
 

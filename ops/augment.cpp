@@ -61,6 +61,7 @@ class Batch {
                                              range.high, least));
   }
   void need_probability(std::string_view name, double p) const { need(p >= 0 && p <= 1, name, p, "in [0, 1]"); }
+  void need_finite(std::string_view name, double x) const { need(std::isfinite(x), name, x, "finite"); }
 
  private:
   std::string_view what_;
@@ -135,6 +136,7 @@ Value random_flip(Operand image, FlipOptions options) {
 Value random_crop(Operand image, int padding, CropOptions options) {
   const Batch batch = images("random_crop", image);
   batch.need(padding >= 0, "padding", padding, "0 or more");
+  batch.need_finite("fill", options.fill);
   const Frame frame = frame_of(batch, "random_crop");
   const Value u = batch.uniform(2, options.draw);
   const auto offset = [&](Dim i) { return floor(batch.column(u, i) * (2.0 * padding + 1)) - padding; };
@@ -145,6 +147,7 @@ Value random_translation(Operand image, FactorRange height, FactorRange width, M
   const Batch batch = images("random_translation", image);
   batch.need_range("height", height, -INFINITY);
   batch.need_range("width", width, -INFINITY);
+  batch.need_finite("fill", options.fill);
   const Frame frame = frame_of(batch, "random_translation");
   const Value u = batch.uniform(2, options.draw);
   const Value down = drawn_from(height, batch.column(u, 0)) * static_cast<double>(batch.height());
@@ -155,6 +158,7 @@ Value random_translation(Operand image, FactorRange height, FactorRange width, M
 Value random_rotation(Operand image, FactorRange factor, MoveOptions options) {
   const Batch batch = images("random_rotation", image);
   batch.need_range("factor", factor, -INFINITY);
+  batch.need_finite("fill", options.fill);
   const Frame frame = frame_of(batch, "random_rotation");
   const Value turn = unit_vector(drawn_from(factor, reshape(batch.uniform(1, options.draw), {batch.size()})));
   const Value c = batch.column(turn, 0), s = batch.column(turn, 1);
@@ -178,6 +182,7 @@ constexpr double least_zoom = -1 + 1e-6;
 Value random_zoom(Operand image, FactorRange factor, MoveOptions options) {
   const Batch batch = images("random_zoom", image);
   batch.need_range("factor", factor, least_zoom);
+  batch.need_finite("fill", options.fill);
   const Frame frame = frame_of(batch, "random_zoom");
   const Value zoom = 1 + drawn_from(factor, batch.uniform(1, options.draw));
   return zoomed(batch, zoom, zoom, options);
@@ -187,6 +192,7 @@ Value random_zoom(Operand image, FactorRange height, FactorRange width, MoveOpti
   const Batch batch = images("random_zoom", image);
   batch.need_range("height", height, least_zoom);
   batch.need_range("width", width, least_zoom);
+  batch.need_finite("fill", options.fill);
   const Frame frame = frame_of(batch, "random_zoom");
   const Value u = batch.uniform(2, options.draw);
   return zoomed(batch, 1 + drawn_from(height, batch.column(u, 0)), 1 + drawn_from(width, batch.column(u, 1)), options);
@@ -236,6 +242,7 @@ Value cutout(Operand image, int size, CutoutOptions options) {
   const Batch batch = images("cutout", image);
   batch.need(size >= 1, "size", size, "1 or more");
   batch.need_probability("probability", options.probability);
+  batch.need_finite("fill", options.fill);
   const Frame frame = frame_of(batch, "cutout");
   const Value u = batch.uniform(3, options.draw);
   const auto inside = [&](std::size_t axis) {

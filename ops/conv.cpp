@@ -198,8 +198,13 @@ TensorType transposed_type(const ConvTranspose2dOptions& o, const TensorType& x,
   if (!o.pads.empty() && o.pads.size() != 4)
     rule_error("pads must be [top,bottom,left,right], are {}", to_string(AttrValue(o.pads)));
   if (o.groups < 1) rule_error("groups is {}, must be at least 1", o.groups);
-  if (std::min({o.strides.height, o.strides.width, o.dilation.height, o.dilation.width}) < 1)
-    rule_error("strides and dilation must be at least 1");
+  for (const auto& [name, extent] : {std::pair{"strides", o.strides}, {"dilation", o.dilation}})
+    if (std::min(extent.height, extent.width) < 1)
+      rule_error("{} is [{},{}], must be at least 1", name, extent.height, extent.width);
+  for (const Dim pad : o.pads)
+    if (pad < 0) rule_error("pads is {}, must be at least 0", to_string(AttrValue(o.pads)));
+  if (!o.padding.empty() && o.padding != "same" && o.padding != "valid" && o.padding != "explicit")
+    rule_error("padding is '{}', must be one of valid|same|explicit", shown(o.padding));
   if (w.shape[3] != x.shape[3])
     rule_error("channels differ: the weights read {}, the input has {}", w.shape[3], x.shape[3]);
   std::array<Dim, 2> out{};

@@ -364,6 +364,8 @@ Value accuracy(Operand scores, Operand labels) {
 Value binary_accuracy(Operand scores, Operand target, double threshold) {
   need_value(scores, "binary_accuracy");
   need_samples(scores, target, scores.value.shape(), "binary_accuracy");
+  if (!std::isfinite(threshold))
+    graph_error(scores.loc, "binary_accuracy: threshold is {}, must be finite", threshold);
   const Frame frame(scores.value.graph(), {.loc = scores.loc, .scope = "binary_accuracy"});
   const Value truth = cast(target, DType::f32);
   return share_of(equal(cast(greater(scores, threshold), DType::i32), cast(greater(truth, 0.5), DType::i32)));

@@ -92,8 +92,18 @@ Value categorical_accuracy(Operand scores, Operand target) {
   return share_of(equal(argmax(scores), argmax(target)));
 }
 
+namespace {
+
+/// What the metrics of two kinds are given.
+void need_two_kinds(std::string_view what, const Operand& scores, const Operand& target, double threshold) {
+  need_equal_shapes(what, scores, target);
+  if (!std::isfinite(threshold)) graph_error(scores.loc, "{}: threshold is {}, must be finite", what, threshold);
+}
+
+}  // namespace
+
 BinaryCounts binary_counts(Operand scores, Operand target, double threshold) {
-  need_equal_shapes("binary_counts", scores, target);
+  need_two_kinds("binary_counts", scores, target, threshold);
   const Frame frame(scores.value.graph(), {.loc = scores.loc});
   const Value said = greater(scores, threshold), is = truth_of(target.value);
   const Value denied = logical_not(said), is_not = logical_not(is);
@@ -102,21 +112,21 @@ BinaryCounts binary_counts(Operand scores, Operand target, double threshold) {
 }
 
 Value precision(Operand scores, Operand target, double threshold) {
-  need_equal_shapes("precision", scores, target);
+  need_two_kinds("precision", scores, target, threshold);
   const Frame frame(scores.value.graph(), {.loc = scores.loc, .scope = "precision"});
   const BinaryCounts n = binary_counts(scores, target, threshold);
   return quotient(n.true_positives, n.true_positives + n.false_positives);
 }
 
 Value recall(Operand scores, Operand target, double threshold) {
-  need_equal_shapes("recall", scores, target);
+  need_two_kinds("recall", scores, target, threshold);
   const Frame frame(scores.value.graph(), {.loc = scores.loc, .scope = "recall"});
   const BinaryCounts n = binary_counts(scores, target, threshold);
   return quotient(n.true_positives, n.true_positives + n.false_negatives);
 }
 
 Value f_score(Operand scores, Operand target, double beta, double threshold) {
-  need_equal_shapes("f_score", scores, target);
+  need_two_kinds("f_score", scores, target, threshold);
   need_above_zero(beta, "f_score", "beta", scores.loc);
   const Frame frame(scores.value.graph(), {.loc = scores.loc, .scope = "f_score"});
   const BinaryCounts n = binary_counts(scores, target, threshold);

@@ -112,6 +112,11 @@ void check_bounds(const Attrs& attrs) {
     rule_error("no number of mean {} and standard deviation {} lies within bounds={}", mean, stddev, text);
 }
 
+/// What is not finite never learns.
+void check_start(double x) {
+  if (!std::isfinite(x)) rule_error("a trainable variable cannot begin with {}", x);
+}
+
 /// Initializers that only some shapes have.
 void check_matrix(std::string_view word, const Shape& shape) {
   if (word == "orthogonal" && shape.rank() < 2)
@@ -129,6 +134,10 @@ std::vector<TensorType> variable_type(const Infer& i) {
     if (list.size() != elements)
       rule_error("attribute values has {} elements, {} needs {}", list.size(), to_string(*i.declared), elements);
     need_representable(list, i.declared->dtype);
+  }
+  if (i.attrs.flag("trainable")) {
+    check_start(i.attrs.real("value"));
+    for (const double x : i.attrs.reals("values")) check_start(x);
   }
   const bool plain = word == "zeros" || word == "ones" || word == "constant" || word == "values";
   if (!plain) need_float(*i.declared, "a randomly initialized variable");

@@ -356,7 +356,10 @@ Schedule equal_average(std::int64_t from, SourceLoc loc) {
 Minimized minimize(const Value& loss, const Optimizer& optimizer, const MinimizeOptions& options, SourceLoc loc) {
   check_loss(loss, loc);
   optimizer.check(loc);
-  Settings{"minimize", loc}.at_least("weight_decay", options.weight_decay, 0);
+  const Settings settings{"minimize", loc};
+  settings.at_least("weight_decay", options.weight_decay, 0);
+  if (options.average && options.average->number())
+    settings.closed("the share of the new weights in `average`", *options.average->number(), 0, 1);
   const NonFinite policy = check_scale(options, loc);
   for (std::size_t i = 0; i < options.groups.size(); ++i) check_group(options.groups[i], i, loc);
   Minimized m;

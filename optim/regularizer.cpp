@@ -35,7 +35,7 @@ Regularizer orthogonal(double lambda, Between between, SourceLoc loc) {
   Settings{"orthogonal", loc}.at_least("lambda", lambda, 0);
   return Regularizer([=](const Value& w) {
     if (w.rank() != 2)
-      graph_error(w.node().loc, "orthogonal: a penalized variable must be a matrix, is {}\n    {}", to_string(w.type()),
+      graph_error(loc, "orthogonal: a penalized variable must be a matrix, is {}\n    {}", to_string(w.type()),
                   describe(w));
     const bool rows = between == Between::rows;
     const Dim n = w.shape()[rows ? 0 : 1];

@@ -37,7 +37,7 @@ THALWEG_API Regularizer l1_l2(double lambda1, double lambda2, SourceLoc loc = So
 /// Whose inner products `orthogonal` keeps small.
 enum class Between : std::uint8_t { rows, columns };
 /// lambda · Σ_{i≠j} |⟨u_i, u_j⟩| / (n·(n−1)), over the n rows (or columns) of a matrix, each divided by its norm
-/// (Keras' OrthogonalRegularizer); 0 for a single one. Errors: lambda not finite or below 0; at the variable's line:
+/// (Keras' OrthogonalRegularizer); 0 for a single one. Errors: lambda not finite or below 0; a variable of
 /// another rank than 2.
 THALWEG_API Regularizer orthogonal(double lambda = 0.01, Between between = Between::rows,
                                    SourceLoc loc = SourceLoc::current());

@@ -36,7 +36,7 @@ struct LandscapeRequest {
   int points = 25;
   double radius = 1;
   int top = 5;
-  int products = 60;
+  int products = 200;
   std::uint64_t seed = 1;
   int threads = 0;
   std::string out = "thalweg-landscape";
@@ -190,6 +190,17 @@ void draw_slices(const Graph& graph, const Variables& variables, const Dataset& 
                             data.size(), request.radius, along.values.front(), along.values.back());
 }
 
+/// Lanczos' method is done when every eigenvalue is known to so much of the largest one.
+constexpr double known_to = 1e-3;
+
+/// How near the least well known of `values` is, whose products were rounded to f32.
+double worst(const std::vector<double>& values, const std::vector<double>& errors) {
+  double worst = 0;
+  for (std::size_t k = 0; k < values.size(); ++k)
+    worst = std::max({worst, errors[k], 0x1p-22 * std::fabs(values[k])});
+  return worst;
+}
+
 std::string listed(const std::vector<double>& numbers) {
   std::string text;
   for (const double number : numbers) text += fmt::format("{}{:.4g}", text.empty() ? "" : ", ", number);
@@ -200,12 +211,18 @@ void show_curvature(const Graph& graph, const Variables& variables, const Datase
                     const LandscapeRequest& request, const RunOptions& run, Findings& found, Json& json) {
   Hessian hessian(graph, variables, data, run);
   const Eigenvalues ends = hessian_eigenvalues(
-      hessian, {.top = request.top, .bottom = request.top, .most_products = request.products, .tolerance = 1e-4,
+      hessian, {.top = request.top, .bottom = request.top, .most_products = request.products, .tolerance = known_to,
                 .seed = request.seed});
-  found.text += fmt::format("  Hessian of {} weights, {} products: largest {}; smallest {}{}\n",
+  found.text += fmt::format("  Hessian of {} weights, {} products: largest {} (to within {:.1g}); smallest {} (to within "
+                            "{:.1g})\n",
                             with_commas(static_cast<std::int64_t>(hessian.size())), ends.products, listed(ends.largest),
-                            listed(ends.smallest), ends.converged ? "" : "\n  (not converged: give more --products)");
+                            worst(ends.largest, ends.largest_error), listed(ends.smallest),
+                            worst(ends.smallest, ends.smallest_error));
+  if (!ends.converged)
+    found.text += fmt::format("  (not converged to {:g} of the largest: give more --products than {})\n", known_to,
+                              request.products);
   json["hessian"] = {{"weights", hessian.size()}, {"products", ends.products}, {"converged", ends.converged},
+                     {"tolerance", known_to},
                      {"largest", ends.largest}, {"largest_error", ends.largest_error},
                      {"smallest", ends.smallest}, {"smallest_error", ends.smallest_error}};
 }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <string>
 #include <string_view>
 
@@ -45,14 +44,29 @@ Graph product_graph(Graph graph, const std::vector<Weight>& weights) {
   return graph;
 }
 
-double dot(const Vector& a, const Vector& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+/// In four sums that do not wait for one another.
+double dot(const Vector& a, const Vector& b) {
+  const double* x = a.data();
+  const double* y = b.data();
+  double sums[4] = {};
+  std::size_t i = 0;
+  for (const std::size_t whole = a.size() / 4 * 4; i < whole; i += 4) {
+    sums[0] += x[i] * y[i];
+    sums[1] += x[i + 1] * y[i + 1];
+    sums[2] += x[i + 2] * y[i + 2];
+    sums[3] += x[i + 3] * y[i + 3];
+  }
+  for (; i < a.size(); ++i) sums[0] += x[i] * y[i];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
 
 /// Takes the parts along `basis` out of `v`; twice, because once leaves what rounding puts in.
 void orthogonalize(Vector& v, const std::vector<Vector>& basis) {
   for (int pass = 0; pass < 2; ++pass)
     for (const Vector& b : basis) {
       const double part = dot(b, v);
-      for (std::size_t i = 0; i < v.size(); ++i) v[i] -= part * b[i];
+      double* to = v.data();
+      for (const double* from = b.data(); from != b.data() + b.size(); ++from) *to++ -= part * *from;
     }
 }
 

@@ -162,19 +162,6 @@ std::string_view colour_of(Origin origin) {
   return "#ffffff";
 }
 
-std::string xml_text(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else if (static_cast<unsigned char>(c) < 0x20 && c != '\n') out += "\xef\xbf\xbd";
-    else out += c;
-  }
-  return out;
-}
-
 std::string dump(const Graph& graph, const DumpOptions& options) {
   if (options.format == DumpFormat::html)
     return html_of(graph, options.stage, options.compile, options.use_dot);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "thalweg/lib/base/xml_text.h"
 #include "thalweg/lib/inspect/stage.h"
 
 namespace thalweg {
@@ -20,7 +21,5 @@ std::string html_of(const Graph& graph, Stage last, const CompileOptions& option
 std::string implementation_text(const PlannedKernel& kernel, bool portable);
 /// The colour of an origin as `#rrggbb`; distinct for the colour-blind too (Okabe and Ito's palette, lightened).
 std::string_view colour_of(Origin origin);
-/// A text as XML shows it; control characters become U+FFFD.
-std::string xml_text(std::string_view text);
 
 }  // namespace thalweg

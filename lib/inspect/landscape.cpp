@@ -161,8 +161,11 @@ class Slice {
     std::vector<double> moved;
     for (std::size_t k = 0; k < weights_.size(); ++k) {
       moved = begin_[k];
-      for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += s * right[k][i] + (up != nullptr ? t * (*up)[k][i]
-          : 0);
+      double* to = moved.data();
+      for (const double along : right[k]) *to++ += s * along;
+      to = moved.data();
+      if (up != nullptr)
+        for (const double along : (*up)[k]) *to++ += t * along;
       store_numbers(weights_[k].type.dtype, moved, variables_.at(weights_[k].name).data());
     }
     return whole_.scalar("loss");

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "thalweg/graph/graph.h"
+#include "thalweg/lib/base/chart.h"
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/data/dataset.h"
-#include "thalweg/lib/inspect/chart.h"
 #include "thalweg/lib/train/fit.h"
 #include "thalweg/optim/optimizer.h"
 

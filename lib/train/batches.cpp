@@ -29,19 +29,19 @@ std::string listed(const Graph& graph, const Dataset& data) {
   return text;
 }
 
-NodeId input_named(const Graph& graph, const std::string& name) {
+NodeId input_named(const Graph& graph, const std::string& name, SourceLoc loc) {
   std::vector<std::string> known;
   for (const NodeId id : graph.inputs()) {
     if (graph.node(id).name == name) return id;
     known.push_back(graph.node(id).name);
   }
-  run_error("graph '{}' has no input '{}'{}", graph.name(), shown(name), suggestion(name, known));
+  throw RunError(fmt::format("graph '{}' has no input '{}'{}", graph.name(), shown(name), suggestion(name, known)), loc);
 }
 
 void check_named(const Graph& graph, const Dataset& data, const std::string& name, const Tensor& rows,
-                 std::string_view what) {
+                 std::string_view what, SourceLoc loc) {
   if (name.empty()) return;
-  const TensorType& type = graph.node(input_named(graph, name)).types[0];
+  const TensorType& type = graph.node(input_named(graph, name, loc)).types[0];
   if (!rows) run_error("input '{}' asks for {}, and the dataset has none{}", name, what, listed(graph, data));
   if (!fits(type, rows))
     run_error("input '{}' is {}, and the {} are {}: a row must have its dtype and as many elements", name,
@@ -96,13 +96,14 @@ bool is_fed(const Node& input) {
          (input.name == Feeds::weight_name && type.dtype == DType::f32 && type.shape.rank() == 1);
 }
 
-Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label) {
+Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label,
+                    SourceLoc loc) {
   if (!data.inputs || data.inputs.shape().rank() == 0) throw RunError("the dataset has no samples");
   if (data.labels && (data.labels.shape().rank() == 0 || data.labels.shape()[0] != data.size()))
     run_error("the dataset has {} samples and labels {}", data.size(), to_string(data.labels.type()));
   check_weights(data);
-  check_named(graph, data, input, data.inputs, "samples");
-  check_named(graph, data, label, data.labels, "labels");
+  check_named(graph, data, input, data.inputs, "samples", loc);
+  check_named(graph, data, label, data.labels, "labels", loc);
   std::vector<NodeId> ids = graph.inputs();
   std::erase_if(ids, [&](NodeId id) { return is_fed(graph.node(id)); });
   if (ids.empty() || ids.size() > 2)

@@ -20,8 +20,9 @@ struct Binding {
   std::string label;
 };
 /// Finds the inputs: those named, else those whose dtype and size of a sample fit the data, if only one reading does.
-/// Throws RunError listing what there is otherwise, and for data that does not fit.
-Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label);
+/// Throws RunError listing what there is otherwise, for data that does not fit, and at `loc` for names that are no inputs.
+Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label,
+                    SourceLoc loc = {});
 
 /// The names of the outputs of one element, `loss` first.
 std::vector<std::string> scalar_outputs(const Graph& graph);

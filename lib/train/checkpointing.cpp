@@ -6,12 +6,7 @@
 namespace thalweg {
 
 Checkpointing::Checkpointing(const Checkpoint& options, bool resume) : options_(options) {
-  if (options_.folder.empty()) {
-    if (resume) throw RunError("resume needs a folder of checkpoints: .checkpoint = {\"runs/a\"}");
-    return;
-  }
-  if (options_.every < 0) run_error("checkpoint.every is {}, must be 0 (each epoch) or more", options_.every);
-  if (options_.keep < 1) run_error("checkpoint.keep is {}, must be at least 1", options_.keep);
+  if (options_.folder.empty()) return;
   folder_.emplace(options_.folder);
   if (!resume && !folder_->empty())
     run_error("{}: holds the checkpoints of a training: go on with it by .resume = true, or name another folder",

@@ -21,24 +21,24 @@ Tensor as_rows(const Tensor& samples) {
   return Tensor(f32(count, samples.type().elements() / count), samples.numbers());
 }
 
-void need_probabilities(const Tensor& rows) {
+void need_probabilities(const Tensor& rows, SourceLoc loc) {
   const std::span<const float> numbers = rows.as<float>();
   const auto bad = std::find_if(numbers.begin(), numbers.end(), [](float x) { return !(x >= 0 && x <= 1); });
   if (bad == numbers.end()) return;
   const Dim at = bad - numbers.begin(), units = rows.shape()[1];
-  run_error("pretrain: the units of a machine must lie in [0, 1], sample {} has {} at place {}; scale the inputs first "
-            "(scaled, unit_range)", at / units, *bad, at % units);
+  throw RunError(fmt::format("pretrain: the units of a machine must lie in [0, 1], sample {} has {} at place {}; scale "
+                             "the inputs first (scaled, unit_range)", at / units, *bad, at % units), loc);
 }
 
 /// The graph that trains one machine on rows of `units` numbers.
-Graph machine_graph(Dim batch, Dim units, Dim hidden, const PretrainOptions& options) {
+Graph machine_graph(Dim batch, Dim units, Dim hidden, const PretrainOptions& options, SourceLoc loc) {
   Graph g("rbm");
-  const Value v = input(g, "v", f32(batch, units));
-  const Rbm machine = rbm(v, hidden, {.init = options.init, .name = "rbm"});
-  const Value loss = contrastive_divergence(machine, v, options.contrastive);
-  minimize(loss, options.optimizer.value_or(Sgd{.rate = 0.1}));
+  const Value v = input(g, "v", f32(batch, units), loc);
+  const Rbm machine = rbm({v, loc}, hidden, {.init = options.init, .name = "rbm"});
+  const Value loss = contrastive_divergence(machine, {v, loc}, options.contrastive);
+  minimize(loss, options.optimizer.value_or(Sgd{.rate = 0.1}), {}, loc);
   g.output("loss", loss);
-  g.output("reconstruction_error", reconstruction_error(machine, v, {.seed = options.contrastive.seed}));
+  g.output("reconstruction_error", reconstruction_error(machine, {v, loc}, {.seed = options.contrastive.seed}));
   return g;
 }
 
@@ -100,12 +100,12 @@ DeepBelief pretrain(const Dataset& data, const PretrainOptions& options, SourceL
   Dataset rows;
   rows.inputs = as_rows(data.inputs);
   rows.name = data.name;
-  need_probabilities(rows.inputs);
+  need_probabilities(rows.inputs, loc);
   const HeldSignals signals;
   DeepBelief belief;
   for (const Dim hidden : options.hidden) {
     const Dim batch = std::min(options.batch, rows.size());
-    const Graph g = machine_graph(batch, rows.inputs.shape()[1], hidden, options);
+    const Graph g = machine_graph(batch, rows.inputs.shape()[1], hidden, options, loc);
     History history = fit(g, rows, {.epochs = options.epochs, .seed = options.seed, .verbose = options.verbose,
                                     .compile = options.compile}, loc);
     const Variables& trained = history.variables;

@@ -21,7 +21,8 @@ EarlyStopping::EarlyStopping(EarlyStoppingOptions options, SourceLoc loc)
   if (options_.start_from_epoch < 0)
     throw RunError(fmt::format("EarlyStopping: start_from_epoch is {}, must be 0 or more", options_.start_from_epoch),
                    loc);
-  if (options_.baseline && std::isnan(*options_.baseline)) throw RunError("EarlyStopping: baseline is nan", loc);
+  if (options_.baseline && !std::isfinite(*options_.baseline))
+    throw RunError(fmt::format("EarlyStopping: baseline is {}, must be finite", *options_.baseline), loc);
 }
 
 void EarlyStopping::on_train_begin(TrainingRun& run) {

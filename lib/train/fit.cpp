@@ -54,6 +54,12 @@ const FitOptions& checked(const FitOptions& options, SourceLoc loc) {
                    options.verbose));
   need(options.patience || (options.monitor.empty() && options.min_delta == 0),
        "monitor and min_delta say what patience looks at, and no patience was given");
+  const bool keeps = !options.checkpoint.folder.empty();
+  need(keeps || !options.resume, "resume needs a folder of checkpoints: .checkpoint = {\"runs/a\"}");
+  need(!keeps || options.checkpoint.every >= 0,
+       fmt::format("checkpoint.every is {}, must be 0 (each epoch) or more", options.checkpoint.every));
+  need(!keeps || options.checkpoint.keep >= 1,
+       fmt::format("checkpoint.keep is {}, must be at least 1", options.checkpoint.keep));
   return options;
 }
 
@@ -95,7 +101,7 @@ class Training final : public TrainingRun {
         batch_(batch_asked(graph, learning_, options)),
         checkpoints_(options.checkpoint, options.resume),
         graph_(computed_at_once(graph, batch_, options)),
-        binding_(bind_inputs(graph_, train, options.input, options.label)),
+        binding_(bind_inputs(graph_, train, options.input, options.label, loc)),
         means_(graph_),
         progress_(options.verbose, options.epochs, train.size()) {
     check_options();
@@ -696,24 +702,28 @@ void check_variables(const Graph& graph, const Variables& variables) {
 Graph sized(const Graph& graph, Dim batch) { return batch == 0 ? graph : with_batch(graph, batch); }
 
 /// The only output with an axis.
-std::string main_output(const Graph& graph) {
+std::string main_output(const Graph& graph, SourceLoc loc) {
   std::vector<std::string> names;
   for (const Graph::Output& output : graph.outputs())
     if (graph.type(output.value).shape.rank() > 0) names.push_back(output.name);
   if (names.size() == 1) return names[0];
-  run_error("graph '{}' has {} outputs with an axis{}{}: name the one to predict", graph.name(), names.size(),
-            names.empty() ? "" : ": ", fmt::join(names, ", "));
+  throw RunError(fmt::format("graph '{}' has {} outputs with an axis{}{}: name the one to predict", graph.name(),
+                             names.size(), names.empty() ? "" : ": ", fmt::join(names, ", ")), loc);
 }
 
 /// The input that prediction feeds.
-std::string only_input(const Graph& graph, const std::string& name) {
+std::string only_input(const Graph& graph, const std::string& name, SourceLoc loc) {
   std::vector<NodeId> ids = graph.inputs();
   std::erase_if(ids, [&](NodeId id) { return is_fed(graph.node(id)); });
   if (ids.size() == 1 && (name.empty() || graph.node(ids[0]).name == name)) return graph.node(ids[0]).name;
   std::vector<std::string> names;
   for (const NodeId id : ids) names.push_back(graph.node(id).name);
-  run_error("prediction feeds one input{}{}, and this output reads {}", name.empty() ? "" : ", ", name,
-            names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
+  throw RunError(fmt::format("prediction feeds one input{}{}, and this output reads {}", name.empty() ? "" : ", ", name,
+                             names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "))), loc);
+}
+
+void check_batch(Dim batch, SourceLoc loc) {
+  if (batch < 0) throw RunError(fmt::format("batch is {}, must be 0 (as the graph says) or more", batch), loc);
 }
 
 }  // namespace
@@ -732,12 +742,14 @@ double Scores::operator[](std::string_view name) const {
   return values[static_cast<std::size_t>(at - names.begin())];
 }
 
-Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& data, const RunOptions& options) {
+Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& data, const RunOptions& options,
+                SourceLoc loc) {
   const FloatingPointScope floating_point;
+  check_batch(options.batch, loc);
   Graph sized_graph = options.batch == 0 ? graph.clone() : with_batch(graph, options.batch);
   Means means(sized_graph);
   if (means.names().empty()) run_error("graph '{}' has no scalar output to evaluate", graph.name());
-  const Binding binding = bind_inputs(sized_graph, data, options.input, options.label);
+  const Binding binding = bind_inputs(sized_graph, data, options.input, options.label, loc);
   const Graph predicting = inference(sized_graph, means.read());
   check_variables(predicting, variables);
   Batches batches(predicting, data.size(), binding, with_variables(options.compile, variables));
@@ -750,15 +762,17 @@ Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& d
 }
 
 Tensor predict(const Graph& graph, const Variables& variables, const Tensor& inputs, const std::string& output,
-               const RunOptions& options) {
-  const std::string name = output.empty() ? main_output(graph) : output;
+               const RunOptions& options, SourceLoc loc) {
+  check_batch(options.batch, loc);
+  const std::string name = output.empty() ? main_output(graph, loc) : output;
   const Graph predicting = sized(inference(graph, {name}), options.batch);
   check_variables(predicting, variables);
   const Dataset data{.inputs = inputs, .labels = {}, .classes = {}, .features = {}, .name = {}};
-  const Binding binding = bind_inputs(predicting, data, only_input(predicting, options.input), {});
+  const Binding binding = bind_inputs(predicting, data, only_input(predicting, options.input, loc), {});
   const TensorType& type = predicting.find(name).type();
   if (type.shape.rank() == 0 || type.shape[0] != batch_of(predicting))
-    run_error("output '{}' is {}: its first axis is not the batch of {}", name, to_string(type), batch_of(predicting));
+    throw RunError(fmt::format("output '{}' is {}: its first axis is not the batch of {}", name, to_string(type),
+                               batch_of(predicting)), loc);
   Batches batches(predicting, data.size(), binding, with_variables(options.compile, variables));
 
   std::vector<Dim> dims = type.shape.vector();

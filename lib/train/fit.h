@@ -122,12 +122,14 @@ struct THALWEG_API Scores {
   /// Throws RunError with the nearest names for an unknown one.
   double operator[](std::string_view name) const;
 };
-/// Runs `inference(graph)` over all samples, in order, and averages its scalar outputs.
+/// Runs `inference(graph)` over all samples, in order, and averages its scalar outputs. Throws RunError for variables
+/// that are lacking and data that does not fit; for a wrong option at the caller's line.
 THALWEG_API Scores evaluate(const Graph& graph, const Variables& variables, const Dataset& data,
-                            const RunOptions& options = {});
+                            const RunOptions& options = {}, SourceLoc loc = SourceLoc::current());
 /// An output of `inference(graph)` for all samples of `inputs` [N, …]. Its first axis must be the batch. By default
-/// the only output that has one.
+/// the only output that has one. Errors as of evaluate().
 THALWEG_API Tensor predict(const Graph& graph, const Variables& variables, const Tensor& inputs,
-                           const std::string& output = {}, const RunOptions& options = {});
+                           const std::string& output = {}, const RunOptions& options = {},
+                           SourceLoc loc = SourceLoc::current());
 
 }  // namespace thalweg

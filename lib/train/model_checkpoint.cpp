@@ -3,6 +3,7 @@
 
 #include <fmt/args.h>
 
+#include <cmath>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/file.h"
@@ -18,6 +19,8 @@ ModelCheckpoint::ModelCheckpoint(std::string path, ModelCheckpointOptions option
   if (path_.empty()) throw RunError("ModelCheckpoint: the path is empty", loc);
   if (options_.save_freq < 0)
     throw RunError(fmt::format("ModelCheckpoint: save_freq is {}, must be 0 or more steps", options_.save_freq), loc);
+  if (options_.initial_value_threshold && std::isnan(*options_.initial_value_threshold))
+    throw RunError("ModelCheckpoint: initial_value_threshold is nan, which no epoch beats", loc);
   if (options_.save_best_only && options_.save_freq > 0)
     throw RunError("ModelCheckpoint: save_best_only judges whole epochs, and save_freq saves within them: choose one",
                    loc);

@@ -21,7 +21,8 @@ bool larger_is_better(std::string_view measure) {
 
 Monitor::Monitor(std::string_view who, std::string column, MonitorMode mode, double min_delta, SourceLoc loc)
     : who_(who), asked_(std::move(column)), mode_(mode), min_delta_(min_delta), loc_(loc) {
-  if (!(min_delta >= 0)) throw RunError(fmt::format("{}: min_delta is {}, must be 0 or more", who, min_delta), loc);
+  if (!(min_delta >= 0 && std::isfinite(min_delta)))
+    throw RunError(fmt::format("{}: min_delta is {}, must be finite and 0 or more", who, min_delta), loc);
 }
 
 void Monitor::begin(const TrainingRun& run) {

@@ -74,7 +74,7 @@ const std::vector<Row> rows = {
     {"AttributeOfAnotherKind", in_graph("  %0 = sum %image {axes=0} : f32[3]"),
      "net.txt:4:25: expected '[' before a list, got '0'"},
     {"AttributeOutOfRange", in_graph("  @v = variable {init=random_normal, stddev=-1} : f32[3]"),
-     "net.txt:4:8: variable 'v': attribute stddev is -1, must be at least 0"},
+     "net.txt:4:8: variable 'v': attribute stddev is -1, must be finite and at least 0"},
     {"FlagIsANumber", in_graph("  %0 = sum %image {keep_dims=1} : f32[]"),
      "net.txt:4:30: expected true or false, got '1'"},
     {"ChoiceUnknown", in_graph("  @v = variable {init=he_norm} : f32[3]"),
@@ -369,13 +369,13 @@ const std::vector<BuildRow> build_rows = {
      "    a  %image f32[4,3]       input at net.cpp:3"},
     {"G5_StddevOutOfRange",
      [](Built& b) { variable(b.g, "v", f32(3), {{{"init", "random_normal"}, {"stddev", -0.5}}}, {}, {"net.cpp", 12}); },
-     "net.cpp:12: variable 'v': attribute stddev is -0.5, must be at least 0"},
+     "net.cpp:12: variable 'v': attribute stddev is -0.5, must be finite and at least 0"},
     {"G5_StddevIsNan",
      [](Built& b) {
        const double nan = std::numeric_limits<double>::quiet_NaN();
        variable(b.g, "v", f32(3), {{{"init", "random_normal"}, {"stddev", nan}}}, {}, {"net.cpp", 12});
      },
-     "net.cpp:12: variable 'v': attribute stddev is nan, must be at least 0"},
+     "net.cpp:12: variable 'v': attribute stddev is nan, must be finite and at least 0"},
     {"TooManyOperands",
      [](Built& b) {
        const std::vector<Operand> x(3, b.at(b.image));

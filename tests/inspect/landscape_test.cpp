@@ -342,5 +342,34 @@ TEST(Chart, LeavesOutWhatItCannotShowAndEscapesNames) {
   EXPECT_EQ(chart.element().find("<style>"), std::string::npos);
 }
 
+/// The numbers below the axis of a chart of so many epochs.
+std::vector<std::string> numbers_below(std::size_t epochs, bool whole) {
+  const Chart chart{.whole_x = whole, .curves = {{.x = {}, .y = std::vector<double>(epochs, 1.0)}}};
+  const std::string svg = chart.element(), open = "text-anchor=\"middle\">";
+  std::vector<std::string> texts;
+  for (std::size_t at = 0; (at = svg.find(open, at)) != std::string::npos; ++at)
+    texts.push_back(svg.substr(at + open.size(), svg.find('<', at) - at - open.size()));
+  return texts;
+}
+
+TEST(Chart, CountsEpochsInWholeNumbers) {
+  for (const std::size_t epochs : {1, 2, 5, 40})
+    for (const std::string& text : numbers_below(epochs, true))
+      EXPECT_EQ(text.find('.'), std::string::npos) << text << " of " << epochs;
+  EXPECT_EQ(numbers_below(3, true), (std::vector<std::string>{"1", "2", "3"}));
+  EXPECT_GT(numbers_below(3, false).size(), 3U);
+}
+
+TEST(Chart, PutsTheNumberOfALevelOnAPlateOfItsOwn) {
+  Chart chart = chart_of(test_function("bowl"), {});
+  chart.levels = {0.5};
+  const std::string svg = chart.element();
+  const std::size_t text = svg.find("<text class=\"level\"");
+  ASSERT_NE(text, std::string::npos);
+  // A line that shows above the point would make 0:5 of it.
+  EXPECT_TRUE(svg.substr(0, text).ends_with("height=\"12\" rx=\"2\"/>")) << svg.substr(text - 80, 160);
+  EXPECT_EQ(svg.substr(svg.find('>', text), 5), ">0.5<");
+}
+
 }  // namespace
 }  // namespace thalweg

@@ -91,7 +91,7 @@ TEST(BatchNorm, Errors) {
   EXPECT_EQ(first_line(thrown<GraphError>([&] { batch_norm_inference(x, c4, c4, c4, c3); })),
             "HERE: batch_norm_inference: variance must be [4], one number a channel, is [3]");
   EXPECT_EQ(first_line(thrown<GraphError>([&] { batch_norm_training(x, c4, c4, 0); })),
-            "HERE: batch_norm_training: attribute eps is 0, must be greater than 0");
+            "HERE: batch_norm_training: attribute eps is 0, must be finite and greater than 0");
   EXPECT_EQ(first_line(thrown<GraphError>([&] { batch_norm_training(c4, c4, c4); })),
             "HERE: batch_norm_training: the input must have at least 2 axes [..,C], is f32[4]");
 }
@@ -140,7 +140,7 @@ TEST(LayerNorm, Errors) {
   EXPECT_EQ(first_line(thrown<GraphError>([&] { layer_norm(x, both, c4); })),
             "HERE: layer_norm: gamma and beta differ: [3,4] and [4]");
   EXPECT_EQ(first_line(thrown<GraphError>([&] { layer_norm(x, c4, c4, -1.0); })),
-            "HERE: layer_norm: attribute eps is -1, must be greater than 0");
+            "HERE: layer_norm: attribute eps is -1, must be finite and greater than 0");
 }
 
 }  // namespace

@@ -290,7 +290,7 @@ TEST(Pointwise, Errors) {
             "HERE: clip: attribute low is 2, must be at most high, 1");
   EXPECT_EQ(first_line([&] { return clip(x, {.low = nan}); }),
             "HERE: clip: attribute low is nan, must be at most high, inf");
-  EXPECT_EQ(first_line([&] { return elu(x, -1); }), "HERE: elu: attribute alpha is -1, must be at least 0");
+  EXPECT_EQ(first_line([&] { return elu(x, -1); }), "HERE: elu: attribute alpha is -1, must be finite and at least 0");
   EXPECT_EQ(first_line([&] { return gelu(x, {.approximate = "fast"}); }),
             "HERE: gelu: attribute approximate is 'fast', must be one of none|tanh");
   EXPECT_EQ(first_line([&] { return hard_shrink(x, -1); }),

@@ -56,6 +56,8 @@ TEST(Landscape, SlicesANetAndMeasuresItsCurvature) {
   expect_picture(folder.path() / "n/net-plane.svg");
   EXPECT_NE(ran.out.find("loss "), std::string::npos) << ran.out;
   EXPECT_NE(ran.out.find("largest "), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("(not converged to 0.001 of the largest: give more --products than 6)"), std::string::npos)
+      << ran.out;
   // A net as text, with weights from a file.
   const std::string tool = word_of(setting("THALWEG_TOOL"));
   ASSERT_EQ(run("cd " + word_of(folder.path()) + " && " + tool
@@ -65,6 +67,14 @@ TEST(Landscape, SlicesANetAndMeasuresItsCurvature) {
   ASSERT_EQ(text.status, 0) << text.err;
   EXPECT_EQ(text.err, "") << "nothing is trained";
   EXPECT_NE(text.out.find("\"hessian\""), std::string::npos) << text.out;
+}
+
+TEST(Landscape, EigenvaluesConvergeByDefault) {
+  const Folder folder;
+  const Ran ran = landscape(folder.path(), "--net digits --epochs 1 --samples 32 --points 3 --out n");
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_NE(ran.out.find(" (to within "), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find("not converged"), std::string::npos) << ran.out;
 }
 
 TEST(Landscape, GarbageGetsOneLineAndItsStatus) {

@@ -177,9 +177,9 @@ TEST(EarlyStopping, WrongArgumentsNameTheirLine) {
     return run_error_of([&] { EarlyStopping(options, {"net.cpp", 12}); });
   };
   EXPECT_EQ(error({.patience = -1}), "net.cpp:12: EarlyStopping: patience is -1, must be 0 or more");
-  EXPECT_EQ(error({.min_delta = -0.5}), "net.cpp:12: EarlyStopping: min_delta is -0.5, must be 0 or more");
-  EXPECT_EQ(error({.min_delta = std::nan("")}), "net.cpp:12: EarlyStopping: min_delta is nan, must be 0 or more");
-  EXPECT_EQ(error({.baseline = std::nan("")}), "net.cpp:12: EarlyStopping: baseline is nan");
+  EXPECT_EQ(error({.min_delta = -0.5}), "net.cpp:12: EarlyStopping: min_delta is -0.5, must be finite and 0 or more");
+  EXPECT_EQ(error({.min_delta = std::nan("")}), "net.cpp:12: EarlyStopping: min_delta is nan, must be finite and 0 or more");
+  EXPECT_EQ(error({.baseline = std::nan("")}), "net.cpp:12: EarlyStopping: baseline is nan, must be finite");
   EXPECT_EQ(error({.start_from_epoch = -2}), "net.cpp:12: EarlyStopping: start_from_epoch is -2, must be 0 or more");
   const std::string unknown = run_error_of([] {
     fit(mlp(4), spiral(4), {.verbose = 0, .callbacks = {EarlyStopping({.monitor = "los"}, {"net.cpp", 13})}});
@@ -321,7 +321,7 @@ TEST(ReduceLROnPlateau, WrongArgumentsNameTheirLine) {
   EXPECT_EQ(error({.factor = 1}), "net.cpp:3: ReduceLROnPlateau: factor is 1, must be between 0 and 1");
   EXPECT_EQ(error({.factor = std::nan("")}), "net.cpp:3: ReduceLROnPlateau: factor is nan, must be between 0 and 1");
   EXPECT_EQ(error({.patience = -1}), "net.cpp:3: ReduceLROnPlateau: patience is -1, must be 0 or more");
-  EXPECT_EQ(error({.min_delta = -1}), "net.cpp:3: ReduceLROnPlateau: min_delta is -1, must be 0 or more");
+  EXPECT_EQ(error({.min_delta = -1}), "net.cpp:3: ReduceLROnPlateau: min_delta is -1, must be finite and 0 or more");
   EXPECT_EQ(error({.cooldown = -1}), "net.cpp:3: ReduceLROnPlateau: cooldown is -1, must be 0 or more");
   EXPECT_EQ(error({.min_rate = -1}), "net.cpp:3: ReduceLROnPlateau: min_rate is -1, must be 0 or more");
 }

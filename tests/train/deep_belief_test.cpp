@@ -229,7 +229,7 @@ TEST(Pretraining, Errors) {
   Dataset wild;
   wild.inputs = Tensor(f32(2, 2), std::vector<double>{0, 0.5, 1, 1.5});
   EXPECT_EQ(fact([&] { pretrain(wild, {.hidden = {4}}); }),
-            "pretrain: the units of a machine must lie in [0, 1], sample 1 has 1.5 at place 1; scale the inputs first "
+            "HERE: pretrain: the units of a machine must lie in [0, 1], sample 1 has 1.5 at place 1; scale the inputs first "
             "(scaled, unit_range)");
   const DeepBelief belief = pretrain(data, {.hidden = {4}, .epochs = 1});
   const Graph net = sigmoid_net({5}, 0.1);

@@ -96,6 +96,11 @@ TEST(Svg, ShowsEveryCurveByName) {
   for (const char* part : {">loss<", ">val_loss<", ">accuracy<", ">val_accuracy<", "prefers-color-scheme: dark",
                            ">epoch<", "Learning curves over 2 epochs"})
     EXPECT_CONTAINS(svg, part);
+  // Losses above, the rest below; what is measured on held-out samples is dashed.
+  EXPECT_LT(svg.find(">val_loss<"), svg.find("translate(0 270)"));
+  EXPECT_GT(svg.find(">accuracy<"), svg.find("translate(0 270)"));
+  EXPECT_CONTAINS(svg, "class=\"curve k0\"");
+  EXPECT_CONTAINS(svg, "class=\"curve k1 dashed\"");
   const Folder folder;
   write_svg(example(), folder.file("curves.svg"));
   EXPECT_EQ(content_of(folder.file("curves.svg")), svg);

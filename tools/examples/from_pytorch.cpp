@@ -10,7 +10,7 @@ int main() {
   TrainTest data = split(digits(), 0.2, 1);
   Graph g("digits");
   Value x = input(g, "image", f32(32, 8, 8, 1)), t = input(g, "label", i32(32));
-  // nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)   # channels last here
+  // nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)   # channels last, biases from 0
   Init linear_init = lecun_uniform({.gain = 1 / std::sqrt(3.0)});
   Value h = conv(x, 16, 3, {.pads = {1, 1, 1, 1}, .init = linear_init});
   h = max_pool(relu(batch_norm(h, {.convention = torch})), 2);
@@ -19,7 +19,8 @@ int main() {
   // loss = F.cross_entropy(y, t, label_smoothing=0.1)
   Value loss = mean(sparse_cross_entropy(y, t, {.label_smoothing = 0.1}));
   // optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-  // scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, epochs=10, steps_per_epoch=len(loader))
+  // scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, epochs=10, steps_per_epoch=len(loader),
+  //                                                 cycle_momentum=False)
   Optimizer optimizer = AdamW{.rate = one_cycle(0.01, Epochs(10)), .convention = torch, .weight_decay = 0.01};
   // for x, t in loader: optimizer.zero_grad(); loss.backward(); clip_grad_norm_(model.parameters(), 1.0)
   //                     optimizer.step(); scheduler.step()

@@ -59,7 +59,7 @@ Recorded Lab::record(const Graph& step, const std::string& output, FitOptions op
 }
 
 Chart epochs_chart(const std::string& title, const std::string& y_label, std::vector<Curve> curves, bool log_y) {
-  return {.title = title, .x_label = "epoch", .y_label = y_label, .log_y = log_y, .curves = std::move(curves),
+  return {.title = title, .x_label = "epoch", .y_label = y_label, .log_y = log_y, .whole_x = true, .curves = std::move(curves),
       .width = 520,
           .height = 300};
 }

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "thalweg/lib/inspect/formats.h"
+#include "thalweg/lib/base/xml_text.h"
 
 namespace thalweg::gallery {
 namespace {
@@ -21,6 +21,7 @@ header p { margin: 4px 0; color: var(--soft); max-width: 78ch; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 6px; margin: 16px 0 8px; }
 nav a { padding: 2px 9px; border: 1px solid var(--line); border-radius: 12px; color: var(--text); text-decoration: none;
   font-size: 13px; }
+nav a small { color: var(--soft); }
 nav a:hover { border-color: var(--accent); color: var(--accent); }
 section { border-top: 1px solid var(--line); margin-top: 30px; padding-top: 18px; }
 h2 { font-size: 19px; margin: 0; overflow-wrap: anywhere; }
@@ -43,12 +44,19 @@ std::string code_of(const std::string& row) {
   return "";
 }
 
+/// Numbers keep their unit beside them.
+std::string unbroken(std::string text) {
+  for (std::size_t at = 0; (at = text.find(" %", at)) != std::string::npos;) text.replace(at, 1, "&nbsp;");
+  return text;
+}
+
 std::string section_of(const Exhibit& exhibit) {
   const Experiment& experiment = exhibit.experiment;
   std::string html = fmt::format("<section id=\"{0}\">\n<h2><small>{0}</small> {1}</h2>\n<p class=\"about\">{2}</p>\n",
                                  experiment.row, xml_text(experiment.title), xml_text(experiment.about));
   html += fmt::format("<p class=\"says{}\">{}{}</p>\n<div class=\"charts\">\n", exhibit.shown.holds ? "" : " not",
-                      exhibit.shown.holds ? "" : "(This run does not show it.) ", xml_text(exhibit.shown.sentence));
+                      exhibit.shown.holds ? "" : "(This run does not show it.) ",
+                      unbroken(xml_text(exhibit.shown.sentence)));
   for (const Chart& chart : exhibit.shown.charts) html += chart.element();
   return html + "</div>\n" + code_of(experiment.row) + "</section>\n";
 }
@@ -60,8 +68,10 @@ std::string page_of(const std::vector<Exhibit>& exhibits, const std::string& dat
   std::string links, sections;
   for (const Exhibit& exhibit : exhibits) {
     seconds += exhibit.seconds;
-    links += fmt::format("<a href=\"#{0}\" title=\"{1}\">{0}</a>\n", exhibit.experiment.row,
-        xml_text(exhibit.experiment.title));
+    // A call of the lecture's is named by what it calls.
+    const std::string& title = exhibit.experiment.title;
+    links += fmt::format("<a href=\"#{0}\"><small>{0}</small> {1}</a>\n", exhibit.experiment.row,
+                         xml_text(title.substr(0, title.find('('))));
     sections += section_of(exhibit);
   }
   return fmt::format(

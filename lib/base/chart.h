@@ -43,6 +43,7 @@ struct THALWEG_API Chart {
   std::string x_label = {};
   std::string y_label = {};
   bool log_y = false;
+  bool whole_x = false;  ///< numbers on the x axis are whole: epochs, steps
   std::vector<Curve> curves = {};
   std::optional<Field> field = {};
   std::vector<double> levels = {};  ///< of the contour lines; empty: contour_levels(*field, 14)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "thalweg/lib/inspect/chart.h"
+#include "thalweg/lib/base/chart.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include <map>
 #include <string_view>
 
-#include "thalweg/lib/inspect/formats.h"
+#include "thalweg/lib/base/xml_text.h"
 
 namespace thalweg {
 namespace {
@@ -151,7 +151,7 @@ struct Tick {
   std::string text;
 };
 
-std::vector<Tick> ticks(const Axis& axis, int most) {
+std::vector<Tick> ticks(const Axis& axis, int most, bool whole = false) {
   std::vector<Tick> found;
   const double span = axis.high - axis.low;
   if (axis.log && span >= 2.2) {
@@ -171,7 +171,7 @@ std::vector<Tick> ticks(const Axis& axis, int most) {
       }
     return found;
   }
-  const double step = round_step(span, most);
+  const double step = std::max(round_step(span, most), whole ? 1.0 : 0.0);
   for (double k = std::ceil(axis.low / step - 1e-9); k * step <= axis.high + 1e-9 * span; ++k)
     found.push_back({(k * step - axis.low) / span, fmt::format("{:.5g}", k == 0 ? 0.0 : k * step)});
   return found;
@@ -243,6 +243,7 @@ class Picture {
     for (const bool faint : {true, false})
       for (std::size_t i = 0; i < chart_.curves.size(); ++i)
         if (chart_.curves[i].faint == faint) draw_curve(i);
+    for (const Chart::Mark& mark : chart_.marks) draw_name(mark);
     svg_ += "</svg>\n";
     if (has_legend_) draw_legend();
     return svg_ + "</svg>\n";
@@ -275,7 +276,7 @@ class Picture {
           y + 4,
                           tick.text);
     }
-    for (const Tick& tick : ticks(x_, std::clamp(static_cast<int>(wide_ / 60), 2, 10))) {
+    for (const Tick& tick : ticks(x_, std::clamp(static_cast<int>(wide_ / 60), 2, 10), chart_.whole_x)) {
       const double x = left_ + wide_ * tick.at;
       svg_ += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}v4\"/>", x, top_ + high_);
       svg_ += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", x,
@@ -328,9 +329,12 @@ class Picture {
       });
       if (!inside || !free) continue;
       taken.push_back({x, y});
-      return fmt::format("<text class=\"level halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.3g}</text>\n",
-          x,
-                         y + 3.5, level);
+      // A halo would leave the line to be seen above a decimal point, which would read as a colon.
+      const std::string number = fmt::format("{:.3g}", level);
+      const double width = 6.5 * static_cast<double>(number.size()) + 2;
+      return fmt::format("<rect class=\"back\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"12\" rx=\"2\"/>"
+                         "<text class=\"level\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
+                         x - width / 2, y - 6, width, x, y + 3.5, number);
     }
     return "";
   }
@@ -369,7 +373,12 @@ class Picture {
     const double x = px(mark.x), y = py(mark.y);
     svg_ += fmt::format("<path class=\"mark halo\" d=\"M{0:.1f} {1:.1f}m-7 -7l14 14m0 -14l-14 14\"/>"
                         "<path class=\"mark\" d=\"M{0:.1f} {1:.1f}m-7 -7l14 14m0 -14l-14 14\"/>\n", x, y);
+  }
+
+  /// Above everything, so that no curve goes through it.
+  void draw_name(const Chart::Mark& mark) {
     if (mark.name.empty()) return;
+    const double x = px(mark.x), y = py(mark.y);
     const bool flipped = x > wide_ - 10 - width_of(mark.name);
     svg_ += fmt::format("<text class=\"name halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n",
                         flipped ? x - 9 : x + 9, y < 18 ? y + 14 : y - 6, flipped ? "end" : "start",
