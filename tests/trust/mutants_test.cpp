@@ -312,7 +312,8 @@ TEST(Mutants, OfOptimizersAreCaught) {
   Score score;
   std::size_t number = 0;
   for (const auto& [name, optimizer] : testing::optimizers(exponential_decay(0.05, 0.9, 3)))
-    try_mutants([&](double steepness) { return valley(steepness, optimizer); }, name, {Origin::optimizer}, 8, number, score);
+    try_mutants([&rule = optimizer](double steepness) { return valley(steepness, rule); }, name, {Origin::optimizer}, 8,
+                number, score);
   EXPECT_GE(score.all, 50u);
   score.tell("optimizers");
 }
@@ -321,8 +322,8 @@ TEST(Mutants, OfSchedulesAreCaught) {
   Score score;
   std::size_t number = 0;
   for (const auto& [name, schedule] : testing::schedules())
-    try_mutants([&](double steepness) { return valley(steepness, Sgd{.rate = schedule}); }, name, {Origin::schedule}, 1,
-                number, score);
+    try_mutants([&rate = schedule](double steepness) { return valley(steepness, Sgd{.rate = rate}); }, name,
+                {Origin::schedule}, 1, number, score);
   EXPECT_GE(score.all, 50u);
   score.tell("schedules");
 }
@@ -337,7 +338,7 @@ TEST(Mutants, OfPenaltiesAndClipsAreCaught) {
       {"by norm", {.clip = by_norm(1.0)}},
       {"by global norm", {.clip = by_global_norm(1.0)}}};
   for (const auto& [name, one] : options)
-    try_mutants([&](double steepness) { return valley(steepness, Sgd{.rate = 0.05}, one); }, name,
+    try_mutants([&how = one](double steepness) { return valley(steepness, Sgd{.rate = 0.05}, how); }, name,
                 {Origin::regularizer, Origin::clip}, 1, number, score);
   EXPECT_GE(score.all, 20u);
   score.tell("penalties and clips");
