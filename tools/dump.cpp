@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // thalweg dump: a graph at a stage of its compilation, in a format.
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "command.h"
@@ -12,7 +14,7 @@ namespace {
 
 struct Request : GraphRequest {
   std::string stage = "optim";
-  std::string format = "text";
+  std::string format;  ///< empty: text
   bool no_dot = false;
 };
 
@@ -26,11 +28,20 @@ auto named(F&& find) {
   }
 }
 
+/// An option that would do nothing is not what was meant.
+[[noreturn]] void misused(std::string_view option, std::string_view format) {
+  throw Stop(wrong_usage, fmt::format("{} does not go with the format {} (see thalweg dump --help)", option, format));
+}
+
 Status dump_graph(const Request& request) {
   DumpOptions options{.compile = request.options(), .portable = request.portable,
                       .use_dot = !request.no_dot};
   options.stage = named([&] { return stage_named(request.stage); });
-  options.format = named([&] { return dump_format_named(request.json ? "json" : request.format); });
+  const std::string format = request.format.empty() ? request.json ? "json" : "text" : request.format;
+  options.format = named([&] { return dump_format_named(format); });
+  if (request.json && options.format != DumpFormat::json) misused("--json", format);
+  if (request.no_dot && options.format != DumpFormat::html) misused("--no-dot", format);
+  if (request.portable && options.format == DumpFormat::html) misused("--portable", format);
   put(dump(request.graph(), options), request.out);
   return succeeded;
 }
@@ -44,7 +55,7 @@ void add_dump(CLI::App& app, Action& action) {
   add_source(command, *request);
   command->add_option("--stage", request->stage,
                       "built, autodiff, optim, folded, fused, laid-out, scheduled or planned")->capture_default_str();
-  command->add_option("--format", request->format, "text, dot, svg, json or html")->capture_default_str();
+  command->add_option("--format", request->format, "text, dot, svg, json or html")->default_str("text");
   command->add_flag("--portable", request->portable, "leave out what depends on the machine");
   command->add_flag("--no-dot", request->no_dot,
                     "html: without Graphviz's dot, which lays it out where it is installed");

@@ -99,6 +99,8 @@ std::string painted_reasons(const std::string& text, bool colours) {
 
 Status explain_graph(const ExplainRequest& request) {
   if (request.reasons) {
+    if (request.unfused || !request.source.empty())
+      throw Stop(wrong_usage, "--reasons lists all reasons, and takes no graph (see thalweg explain --help)");
     std::string text;
     Json list = Json::array();
     for (const Unfused reason : unfused_reasons()) {

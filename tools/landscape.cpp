@@ -33,7 +33,7 @@ struct LandscapeRequest {
   std::string label = {};
   int epochs = 10;
   int samples = 256;
-  int points = 25;
+  int points = 21;
   double radius = 1;
   int top = 5;
   int products = 200;

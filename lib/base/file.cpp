@@ -295,14 +295,24 @@ void make_folder(const std::string& path) {
   if (status.kind != FileStatus::Kind::folder) run_error("{}: is not a folder", shown(path));
 }
 
+namespace {
+/// Whether the path leads to anything, and then to what. That nobody can tell is not that nothing is there.
+bool look_at(const std::string& path, FileStatus& status) {
+  const int result = file_system().status(path, status);
+  if (result == -ENOENT || result == -ENOTDIR) return false;
+  if (result < 0) file_error(path, "look at it", -result);
+  return true;
+}
+}  // namespace
+
 bool is_there(const std::string& path) {
   FileStatus status;
-  return file_system().status(path, status) == 0;
+  return look_at(path, status);
 }
 
 bool is_folder(const std::string& path) {
   FileStatus status;
-  return file_system().status(path, status) == 0 && status.kind == FileStatus::Kind::folder;
+  return look_at(path, status) && status.kind == FileStatus::Kind::folder;
 }
 
 std::vector<std::string> list_folder(const std::string& path) {

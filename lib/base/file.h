@@ -63,7 +63,7 @@ inline constexpr std::string_view temporary_suffix = ".tmp";
 
 /// Makes the folder and those above it, unless they are there. Throws RunError.
 void make_folder(const std::string& path);
-/// Whether the path leads to anything; whether it leads to a folder.
+/// Whether the path leads to anything; whether it leads to a folder. Throws RunError where that cannot be told.
 bool is_there(const std::string& path);
 bool is_folder(const std::string& path);
 /// The names in a folder, sorted. Throws RunError.

@@ -4,7 +4,6 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
-#include "thalweg/lib/base/file_system.h"
 #include "thalweg/lib/base/signals.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
@@ -57,8 +56,7 @@ Dataset read_records(const std::vector<std::string>& paths, const Format& format
 /// The lines of a file of names, if it is there and has as many as there are classes; else numbers.
 std::vector<std::string> names_from(const std::string& path, int classes) {
   std::vector<std::string> names;
-  FileStatus status;
-  if (file_system().status(path, status) == 0) {
+  if (is_there(path)) {
     const std::vector<std::byte> bytes = read_file(path);
     std::string_view text = text_of(bytes);
     while (!text.empty()) {

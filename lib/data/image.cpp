@@ -10,7 +10,6 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file.h"
-#include "thalweg/lib/base/file_system.h"
 #include "thalweg/lib/base/signals.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/data/readers.h"
@@ -247,11 +246,6 @@ bool is_netpbm(Bytes bytes) {
          (static_cast<char>(bytes[1]) == '5' || static_cast<char>(bytes[1]) == '6');
 }
 
-FileStatus::Kind kind_of(const std::string& path) {
-  FileStatus status;
-  return file_system().status(path, status) == 0 ? status.kind : FileStatus::Kind::other;
-}
-
 bool is_picture(std::string_view name) {
   std::string end(name.substr(std::min(name.size(), name.find_last_of('.'))));
   std::transform(end.begin(), end.end(), end.begin(),
@@ -274,7 +268,7 @@ Dataset image_folder(const std::string& path) {
   std::vector<std::pair<std::string, std::int32_t>> files;
   for (const std::string& name : list_folder(path)) {
     const std::string folder = path + "/" + name;
-    if (kind_of(folder) != FileStatus::Kind::folder) continue;
+    if (!is_folder(folder)) continue;
     const std::size_t before = files.size();
     for (const std::string& file : list_folder(folder))
       if (is_picture(file)) files.emplace_back(folder + "/" + file, static_cast<std::int32_t>(data.classes.size()));

@@ -161,10 +161,15 @@ ValueId value_called(const Graph& graph, std::string_view name) {
   const Labels labels(graph);
   if (!bare.empty() && std::all_of(bare.begin(), bare.end(), [](char c) { return c >= '0' && c <= '9'; })) {
     const std::string wanted = fmt::format("%{}", bare);
+    std::string last;
     for (NodeId id = 0; id < graph.size(); ++id)
-      for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r)
-        if (labels({id, r}) == wanted) return {id, r};
-    throw GraphError(fmt::format("graph '{}' has no value {}", graph.name(), wanted));
+      for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r) {
+        const std::string label = labels({id, r});
+        if (label == wanted) return {id, r};
+        if (label[0] == '%' && label[1] >= '0' && label[1] <= '9') last = label;
+      }
+    throw GraphError(fmt::format("graph '{}' has no value {}{}", shown(graph.name()), wanted.substr(0, 64),
+                                 last.empty() ? "" : "; the last one is " + last));
   }
   return graph.find(bare).id();
 }

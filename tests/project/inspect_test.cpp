@@ -179,9 +179,11 @@ TEST(Inspect, EveryCommandRunsOnAModelOnAFileAndOnStandardInput) {
       EXPECT_EQ(ran.err, "");
       EXPECT_FALSE(ran.out.empty());
     }
-    const Ran json = thalweg_run(std::string(command) + " --json tiny");
+    const bool is_page = std::string_view(command).find("html") != std::string_view::npos;
+    const Ran json = thalweg_run(std::string(command) + (is_page ? "" : " --json") + " tiny");
     EXPECT_EQ(json.status, 0) << json.err;
-    EXPECT_TRUE(json.out.starts_with("{") || json.out.starts_with("[")) << json.out.substr(0, 80);
+    const auto begins = [&](const char* what) { return json.out.starts_with(what); };
+    EXPECT_TRUE(is_page ? begins("<!doctype html>") : begins("{") || begins("[")) << json.out.substr(0, 80);
     const Ran quiet = thalweg_run(std::string(command) + " tiny -o " + out);
     EXPECT_EQ(quiet.out, "");
     EXPECT_FALSE(read_text(folder.path() / "out").empty());
@@ -213,6 +215,31 @@ TEST(Inspect, OptionsThatAllCommandsTake) {
   EXPECT_EQ(thalweg_run("passes tiny --pass-limit 0").out, "no rewrite changes anything\n");
   EXPECT_EQ(thalweg_run("memory tiny --top x").err,
             "thalweg: --top: Value x not in range 1 to 1000000000 (see thalweg memory --help)\n");
+}
+
+/// A safetensors file of one tensor.
+std::string safetensors(const std::string& name, const std::string& dtype, const std::string& shape,
+                        const std::string& bytes) {
+  std::string header = "{\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":[0," +
+                       std::to_string(bytes.size()) + "]}}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  std::string length(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<char>(header.size() >> 8 * i);
+  return length + header + bytes;
+}
+
+TEST(Inspect, ProfilesGivenInputs) {
+  const Folder folder;
+  const std::filesystem::path file = folder.path() / "in.safetensors";
+  const std::string command = "profile tiny --steps 1 --no-limits --feeds " + word_of(file);
+  write_text(file, safetensors("x", "F32", "[15,4]", std::string(240, '\0')));
+  EXPECT_EQ(thalweg_run(command).status, 0) << thalweg_run(command).err;
+  write_text(file, safetensors("x", "F32", "[15,5]", std::string(300, '\0')));
+  EXPECT_EQ(thalweg_run(command).status, 3);
+  write_text(file, safetensors("labl", "F32", "[1]", std::string(4, '\0')));
+  const Ran ran = thalweg_run(command);
+  EXPECT_EQ(ran.status, 3);
+  EXPECT_EQ(ran.err, "thalweg: " + file.string() + ": the graph has no input 'labl' (did you mean label?)\n");
 }
 
 // dot is asked for the page's layout: one that is slow, wrong or broken is done without, in silence.
@@ -280,7 +307,9 @@ TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
 TEST(Inspect, WrongUsageIsOneLineAndStatusTwo) {
   for (const char* arguments : {"memory", "summary", "explain", "explain tiny", "diff tiny", "diff - -", "passes",
                                 "bisect", "profile", "profile tiny --steps 0", "memory tiny --top 0",
-                                "dump tiny --batch 0", "check tiny --color red", "dump tiny --threads -1"}) {
+                                "dump tiny --batch 0", "check tiny --color red", "dump tiny --threads -1",
+                                "dump tiny --json --format dot", "dump tiny --no-dot",
+                                "dump tiny --portable --format html", "explain tiny --reasons"}) {
     const Ran ran = thalweg_run(arguments);
     EXPECT_EQ(ran.status, 2) << arguments << ran.err;
     EXPECT_EQ(ran.out, "");

@@ -3,6 +3,7 @@
 // Chromium.
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <memory>
 
 #include "browser.h"
@@ -42,6 +43,9 @@ TEST_F(Page, SaysAtOnceWhereTheMemoryGoesAndWhatDidNotFuse) {
     EXPECT_NE(side.find(words), std::string::npos) << words;
   EXPECT_PAGE("all('#unfused td.code').length > 1 && all('#peak tr.go').length > 3 && all('#layers tr.go').length > 3");
   EXPECT_PAGE("all('#timeline rect.b').length > 10 && all('#timeline text.label').length > 2");
+  // What is drawn how is said above the graph, and a layer without a scope has the name of its op.
+  EXPECT_PAGE("['one kernel', 'through memory'].every((w) => document.getElementById('legend').textContent.includes(w))");
+  EXPECT_PAGE("with_text('#layers tr.go', 'max_pool')");
   // All of it is large enough to be read, and within the window.
   EXPECT_PAGE("thalweg.zoom >= .5 && all('#nodes > g').every((g) => g.getBoundingClientRect().x >= 0)");
 }
@@ -151,10 +155,16 @@ TEST_F(Page, TenThousandNodesOpenCollapsed) {
   write_text(folder_.path() / "g.txt", text + "  output y = %9999\n}\n");
   open(word_of(folder_.path() / "g.txt"));
   EXPECT_PAGE("boxes() > 0 && boxes() < 40");
-  // Some 0.3 s where nothing else runs.
-  EXPECT_LT(browser_->value("performance.getEntriesByType('navigation')[0].loadEventEnd").get<double>(), 5000);
+  // Half a second where something else runs too; a machine of many tests takes longer, but draws no more for it.
+  const double milliseconds = browser_->value("performance.getEntriesByType('navigation')[0].loadEventEnd").get<double>();
+  std::cout << "[ figure   ] milliseconds until a page of 10,000 nodes is there: " << milliseconds << std::endl;
+  EXPECT_LT(milliseconds, 5000);
+  EXPECT_PAGE("all('*').length < 400");
   browser_->click("document.querySelector('#nodes > g.group')");
   EXPECT_PAGE("boxes() > 10 && boxes() < 100");
+  // As compiled, with its kernels and its memory.
+  open(word_of(folder_.path() / "g.txt") + " --stage planned");
+  EXPECT_PAGE("boxes() > 0 && boxes() < 40 && all('*').length < 600");
 }
 
 }  // namespace
