@@ -35,7 +35,8 @@ NodeId input_named(const Graph& graph, const std::string& name, SourceLoc loc) {
     if (graph.node(id).name == name) return id;
     known.push_back(graph.node(id).name);
   }
-  throw RunError(fmt::format("graph '{}' has no input '{}'{}", graph.name(), shown(name), suggestion(name, known)), loc);
+  throw RunError(fmt::format("graph '{}' has no input '{}'{}", graph.name(), shown(name), suggestion(name, known)),
+                 loc);
 }
 
 void check_named(const Graph& graph, const Dataset& data, const std::string& name, const Tensor& rows,

@@ -20,7 +20,8 @@ struct Binding {
   std::string label;
 };
 /// Finds the inputs: those named, else those whose dtype and size of a sample fit the data, if only one reading does.
-/// Throws RunError listing what there is otherwise, for data that does not fit, and at `loc` for names that are no inputs.
+/// Throws RunError listing what there is otherwise, for data that does not fit, and at `loc` for names that are no
+/// inputs.
 Binding bind_inputs(const Graph& graph, const Dataset& data, const std::string& input, const std::string& label,
                     SourceLoc loc = {});
 

@@ -78,9 +78,15 @@ void ReduceLROnPlateau::load(const CallbackState& state) {
   cooldown_ = static_cast<int>(state.number("cooldown"));
 }
 
-LearningRateScheduler::LearningRateScheduler(std::function<double(int, double)> schedule, SourceLoc loc)
-    : schedule_(std::move(schedule)) {
-  if (!schedule_) throw RunError("LearningRateScheduler: the schedule is an empty function", loc);
+LearningRateScheduler::LearningRateScheduler(std::function<double(int, double)> schedule, SourceLoc loc) {
+  if (!schedule) throw RunError("LearningRateScheduler: the schedule is an empty function", loc);
+  schedule_ = [given = std::move(schedule), loc](int epoch, double rate) {
+    const double next = given(epoch, rate);
+    if (!std::isfinite(next) || next < 0)
+      throw RunError(fmt::format("LearningRateScheduler: the schedule gives {} in epoch {}, must be finite and at least "
+                                 "0", next, epoch), loc);
+    return next;
+  };
 }
 
 void LearningRateScheduler::on_train_begin(TrainingRun& run) { run.rate(); }

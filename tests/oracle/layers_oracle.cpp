@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random configurations of the activations, losses and layers that Thalweg and PyTorch both have, with results and
-// gradients from the double interpreter, one line of JSON each: tests/oracle/torch_layers computes them again.
+// Random configurations of the activations, losses, layers and initializers that Thalweg and PyTorch both have, with
+// results and gradients from the double interpreter, one line of JSON each: tests/oracle/torch_layers computes them
+// again.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
@@ -18,6 +20,8 @@
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/ctc.h"
 #include "thalweg/ops/index.h"
+#include "thalweg/ops/inference.h"
+#include "thalweg/ops/init.h"
 #include "thalweg/ops/layers.h"
 #include "thalweg/ops/loss.h"
 #include "thalweg/ops/norm.h"
@@ -394,6 +398,77 @@ void pools(Numbers& random) {
   c.emit(gather(table, c.whole("ids", Shape{2, 3}, 0, table.shape()[0] - 1)));
 }
 
+/// Layers that draw numbers: what they make of x in one step, and in inference. torch draws other numbers, so that what
+/// can be compared is which values an element may take, and how often.
+void drawn(Numbers& random) {
+  const double rate = random.uniform(0.05, 0.8);
+  const Shape shape{size(random, 2, 4), size(random, 8, 16), size(random, 8, 16), size(random, 3, 8)};
+  const std::map<std::string, Value (*)(Operand, double, const DropoutOptions&)> all = {
+      {"dropout", dropout}, {"dropout2d", spatial_dropout}, {"alpha_dropout", alpha_dropout}};
+  for (const auto& [name, layer] : all) {
+    Graph g;
+    const Value x = input(g, "x", {DType::f64, shape});
+    g.output("y", layer(x, rate, {.seed = static_cast<std::int64_t>(random.below(1000))}));
+    const Array<double> numbers = random.array(shape, 0.5, 3);
+    Interpreter training(g), predicting(inference(g));
+    training.set("x", numbers);
+    training.evaluate();
+    predicting.set("x", numbers);
+    predicting.evaluate();
+    std::cout << json{{"what", name}, {"options", {{"p", rate}}}, {"shape", shape.vector()}, {"x", numbers.data},
+                      {"y", training.output("y").data}, {"inference", predicting.output("y").data}}
+                     .dump()
+              << '\n';
+  }
+}
+
+/// First weights, by torch's names of how they are drawn.
+void initializers(Numbers& random) {
+  const bool convolution = coin(random);
+  const Shape shape = convolution ? Shape{3, 3, size(random, 30, 40), size(random, 30, 40)}
+                                  : Shape{size(random, 90, 120), size(random, 90, 120)};
+  const double gain = random.uniform(0.5, 2), mean = random.uniform(-1, 1), stddev = random.uniform(0.1, 2);
+  const double low = mean - stddev * random.uniform(0.5, 2), high = mean + stddev * random.uniform(0.5, 2);
+  const auto seed = static_cast<std::int64_t>(random.below(1000));
+  const auto first = [&](const std::string& name, const json& options, const Init& init, const Shape& of) {
+    Graph g;
+    const Value w = variable(g, "w", {DType::f64, of}, init);
+    std::cout << json{{"what", "init." + name}, {"options", options}, {"shape", of.vector()},
+                      {"values", initial_values(w.node())}}
+                     .dump()
+              << '\n';
+  };
+  first("xavier_uniform_", {{"gain", gain}}, glorot_uniform({.seed = seed, .gain = gain}), shape);
+  first("xavier_normal_", {{"gain", gain}}, glorot_normal({.seed = seed, .gain = gain, .truncate = false}), shape);
+  for (const FanMode mode : {FanMode::fan_in, FanMode::fan_out}) {
+    const json options = {{"mode", mode == FanMode::fan_in ? "fan_in" : "fan_out"}, {"nonlinearity", "relu"}};
+    first("kaiming_uniform_", options, variance_scaling({.scale = 2, .mode = mode, .distribution = Distribution::uniform,
+                                                         .seed = seed}), shape);
+    first("kaiming_normal_", options,
+          variance_scaling({.scale = 2, .mode = mode, .distribution = Distribution::untruncated_normal, .seed = seed}),
+          shape);
+  }
+  first("kaiming_uniform_", {{"a", 0}}, he_uniform({.seed = seed}), shape);
+  first("kaiming_normal_", {{"a", 0}}, he_normal({.seed = seed, .truncate = false}), shape);
+  // What Linear and Conv2d begin with.
+  first("kaiming_uniform_", {{"a", std::sqrt(5.0)}}, lecun_uniform({.seed = seed, .gain = 1 / std::sqrt(3.0)}), shape);
+  first("uniform_", {{"a", low}, {"b", high}}, random_uniform_init({.low = low, .high = high, .seed = seed}), shape);
+  first("normal_", {{"mean", mean}, {"std", stddev}},
+        random_normal_init({.mean = mean, .stddev = stddev, .seed = seed}), shape);
+  first("trunc_normal_", {{"mean", mean}, {"std", stddev}, {"a", low}, {"b", high}},
+        truncated_normal({.mean = mean, .stddev = stddev, .seed = seed, .bounds = {{low, high}}}), shape);
+  first("orthogonal_", {{"gain", gain}}, orthogonal_init({.seed = seed, .gain = gain}), shape);
+  first("eye_", json::object(), identity_init(), Shape{size(random, 2, 9), size(random, 2, 9)});
+  first("constant_", {{"val", mean}}, filled(mean), Shape{3, 4});
+  for (const char* name : {"linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"}) {
+    const double slope = random.uniform(0.01, 2);
+    std::cout << json{{"what", "calculate_gain"}, {"options", {{"nonlinearity", name}, {"param", slope}}},
+                      {"gain", init_gain(name, slope)}}
+                     .dump()
+              << '\n';
+  }
+}
+
 }  // namespace
 }  // namespace thalweg::testing
 
@@ -408,5 +483,7 @@ int main(int argc, char** argv) {
     thalweg::testing::convolutions(random);
     thalweg::testing::layers(random);
     thalweg::testing::pools(random);
+    thalweg::testing::drawn(random);
+    thalweg::testing::initializers(random);
   }
 }

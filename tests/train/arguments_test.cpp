@@ -844,6 +844,11 @@ const std::vector<Row> all_rows = {
      "net.cpp:12: ReduceLROnPlateau: min_rate is {}, must be 0 or more"},
     {"LearningRateScheduler_schedule", {0}, [](Net&, double) { LearningRateScheduler({}, here); },
      "net.cpp:12: LearningRateScheduler: the schedule is an empty function"},
+    {"LearningRateScheduler_schedule_gives", real({-0.1}),
+     [](Net&, double x) {
+       fit_with({.verbose = 0, .callbacks = {LearningRateScheduler([x](int, double) { return x; }, here)}});
+     },
+     "net.cpp:12: LearningRateScheduler: the schedule gives {} in epoch 1, must be finite and at least 0"},
     {"ModelCheckpoint_path", {0}, [](Net&, double) { ModelCheckpoint("", {}, here); },
      "net.cpp:12: ModelCheckpoint: the path is empty"},
     {"ModelCheckpointOptions_save_freq", {-1},

@@ -59,9 +59,8 @@ Recorded Lab::record(const Graph& step, const std::string& output, FitOptions op
 }
 
 Chart epochs_chart(const std::string& title, const std::string& y_label, std::vector<Curve> curves, bool log_y) {
-  return {.title = title, .x_label = "epoch", .y_label = y_label, .log_y = log_y, .whole_x = true, .curves = std::move(curves),
-      .width = 520,
-          .height = 300};
+  return {.title = title, .x_label = "epoch", .y_label = y_label, .log_y = log_y, .whole_x = true,
+          .curves = std::move(curves), .width = 520, .height = 300};
 }
 
 Curve curve_of(const std::string& name, const History& history, const std::string& column) {
