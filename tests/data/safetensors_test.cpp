@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "files.h"
+#include "thalweg/ops/source.h"
 
 namespace thalweg {
 namespace {
@@ -148,6 +149,49 @@ TEST(Safetensors, NamesEveryKindOfError) {
 TEST(Safetensors, AnEmptyFileOfTensorsIsOne) {
   const Folder folder;
   EXPECT_TRUE(read_safetensors(folder.write("none", packed("{}", 0))).tensors.empty());
+}
+
+TEST(Safetensors, WritesNothingThatCannotBeRead) {
+  const Folder folder;
+  const auto refusal = [&](const std::string& name, const Tensor& tensor, const std::string& text) {
+    return run_error_of([&] { write_safetensors({{{name, tensor}}, {{"by", text}}}, folder.file("out")); });
+  };
+  const Tensor one(f32(1), Numbers{1});
+  EXPECT_CONTAINS(refusal("a", Tensor(), "x"), "tensor 'a' has no memory to write");
+  EXPECT_CONTAINS(refusal("__metadata__", one, "x"), "no tensor can be called __metadata__");
+  EXPECT_CONTAINS(refusal("a", one, "\xff"), "it is not UTF-8");
+  EXPECT_EQ(folder.files(), 0u);
+}
+
+Graph two_variables() {
+  Graph g("two");
+  variable(g, "w", f32(2), filled(0.5));
+  variable(g, "b", f32(1), filled(0.25));
+  return g;
+}
+
+TEST(Safetensors, HoldsTheVariablesOfAGraph) {
+  const Folder folder;
+  const std::string path = folder.file("w");
+  Graph g = two_variables();
+  write_safetensors({{{"w", Tensor(f32(2), Numbers{1, 2})}, {"b", Tensor(f32(1), Numbers{3})}}, {}}, path);
+  Variables loaded = load_weights(g, path);
+  EXPECT_EQ(loaded.at("w").numbers(), (Numbers{1, 2}));
+  save_weights(loaded, folder.file("again"), {{"by", "us"}});
+  EXPECT_EQ(read_safetensors(folder.file("again")).metadata.at("by"), "us");
+  EXPECT_EQ(load_weights(g, folder.file("again")).at("b").numbers(), (Numbers{3}));
+
+  write_safetensors({{{"w", Tensor(f64(2), Numbers{1, 2})}, {"c", Tensor(f32(1))}}, {}}, path);
+  EXPECT_EQ(run_error_of([&] { load_weights(loaded, path); }),
+            path + ": 3 of its tensors do not fit the variables\n    'b' is missing in the file\n"
+            "    'w' is f64[2] in the file, and the variable is f32[2]\n    'c' is no variable");
+  EXPECT_EQ(loaded.at("w").numbers(), (Numbers{1, 2}));
+  write_safetensors({{{"w", Tensor(f32(2), Numbers{5, 6})}, {"c", Tensor(f32(1))}}, {}}, path);
+  EXPECT_CONTAINS(run_error_of([&] { load_weights(loaded, path, {.allow_unknown = true}); }), "'b' is missing");
+  EXPECT_CONTAINS(run_error_of([&] { load_weights(loaded, path, {.allow_missing = true}); }), "'c' is no variable");
+  load_weights(loaded, path, {.allow_missing = true, .allow_unknown = true});
+  EXPECT_EQ(loaded.at("w").numbers(), (Numbers{5, 6}));
+  EXPECT_EQ(loaded.at("b").numbers(), (Numbers{3}));
 }
 
 }  // namespace

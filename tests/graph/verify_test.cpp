@@ -77,6 +77,10 @@ TEST(Verify, CatchesAWrongNumberOfOperands) {
             "    %2 sum: 0 operands are not what the op takes");
   EXPECT_EQ(problems_after([](auto& s) { s.operands.pop_back(); }),
             "graph 'g' is not valid:\n    the operand list does not fit the 5 nodes");
+  for (void (*corrupt)(detail::GraphState&) : {+[](detail::GraphState& s) { s.first_operand.pop_back(); },
+                                               +[](detail::GraphState& s) { s.first_operand.front() = 1; },
+                                               +[](detail::GraphState& s) { std::swap(s.first_operand[2], s.first_operand[4]); }})
+    EXPECT_EQ(problems_after(corrupt), "graph 'g' is not valid:\n    the operand list does not fit the 5 nodes");
 }
 
 TEST(Verify, CatchesBadAttributes) {
@@ -121,6 +125,8 @@ TEST(Verify, CatchesBadUpdates) {
             "    update of %x input: it is f32[2,3] and its next value f32[3]");
   EXPECT_EQ(problems_after([](auto& s) { s.updates.push_back(s.updates[0]); }),
             "graph 'g' is not valid:\n    @w variable is updated twice");
+  EXPECT_EQ(problems_after([](auto& s) { s.updates[0].variable = {9, 0}; }),
+            "graph 'g' is not valid:\n    an update speaks of a value that is not in the graph");
   EXPECT_EQ(problems_after([](auto& s) { s.updates[0].next = {4, 1}; }),
             "graph 'g' is not valid:\n    an update speaks of a value that is not in the graph");
 }

@@ -89,11 +89,13 @@ TEST(Valgrind, FindsNothingInATraining) {
   if (sanitized) GTEST_SKIP() << "the sanitizer looks at memory in its own way";
   if (std::system("valgrind --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "valgrind is not installed";
   const Folder folder;
-  // Kernels that are written when a program is compiled take the place of others: their code is looked at anew.
-  Worker worker({"job", folder.file("runs"), "2", folder.file("out"), "1"}, {},
-                {"valgrind", "--quiet", "--error-exitcode=9", "--smc-check=all-non-file"});
-  EXPECT_EQ(worker.wait(), 0) << worker.text();
-  EXPECT_TRUE(std::filesystem::exists(folder.file("out")));
+  for (const std::string net : {"job", "cnn"}) {
+    // Kernels that are written when a program is compiled take the place of others: their code is looked at anew.
+    Worker worker({net, folder.file(net + " runs"), "2", folder.file(net), "1"}, {},
+                  {"valgrind", "--quiet", "--error-exitcode=9", "--smc-check=all-non-file"});
+    EXPECT_EQ(worker.wait(), 0) << worker.text();
+    EXPECT_TRUE(std::filesystem::exists(folder.file(net))) << net;
+  }
 }
 
 TEST(Memory, ALimitIsAnErrorAndNoCrash) {
