@@ -49,7 +49,7 @@ Verdict check_kernels(const Graph& whole, const CheckOptions& options) {
     if (const std::size_t rest = program.kernels() - check.kernels(); rest > 0)
       detail += fmt::format("; not compared: {} others", rest);
     if (check.kinds_left_out() > 0)
-      detail += fmt::format(", of {} kinds of which none was, for one takes the interpreter at least {:.1e} FLOPs",
+      detail += fmt::format(", of {} kinds of which none was, for one takes the interpreter at least {:.1e} operations",
                             check.kinds_left_out(), check.cheapest_left_out());
     else if (check.kernels() < program.kernels())
       detail += ", each like one that was";

@@ -221,9 +221,21 @@ Measured measured(Probe& probe, const Ascent& ascent) {
   return best;
 }
 
+/// Whether a gradient ends before it comes to a variable, which differences know nothing of.
+bool stops_gradients(const Task& task) {
+  const NodeId from = task.loss.id().node;
+  const std::vector<bool> needed = behind(task.graph, std::span(&from, 1));
+  for (NodeId id = 0; id < task.graph.size(); ++id)
+    if (needed[id] && task.graph.node(id).op->name == "stop_gradient") return true;
+  return false;
+}
+
 Verdict by_differences(const Graph& graph, const CheckOptions& options) {
   constexpr double close = 0.01;
   Task task = task_of(graph);
+  if (stops_gradients(task))
+    return skipped("gradients", fmt::format("{:.1e} FLOPs a step are too many for the interpreter, and differences see "
+                                            "through stop_gradient (--most-flops allows more)", flops(graph)));
   const Feeds feeds = made_up_feeds(task.graph, options.seed);
   CompileOptions compiling = options.compile;
   compiling.variables = Variables();

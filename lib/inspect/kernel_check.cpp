@@ -36,6 +36,8 @@ double rounding(DType dtype) {
 // A few samples see most of the movement; a long sum of roundings may be farther off than a few times what they see.
 constexpr int samples = KernelCheck::sweeps - 1;
 constexpr double room = 32;
+// To find the place of an element takes the interpreter as long as so many operations.
+constexpr double an_element = 20;
 
 /// Equal for kernels that compute the same of tensors of the same types.
 std::string kind_of(const PlannedProgram& planned, const PlannedKernel& kernel) {
@@ -65,7 +67,10 @@ void KernelCheck::choose(double most_flops) {
   for (std::size_t k = 0; k < kernels.size(); ++k) {
     kinds.push_back(kind_of(planned_, kernels[k]));
     if (kernels[k].copies_to_variable) continue;
-    for (const NodeId member : kernels[k].members) cost[k] += sweeps * flops(planned_.graph, member);
+    for (const NodeId member : kernels[k].members) {
+      const double elements = static_cast<double>(planned_.graph.node(member).types[0].elements());
+      cost[k] += sweeps * (flops(planned_.graph, member) + an_element * elements);
+    }
   }
   std::vector<std::size_t> order(kernels.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

@@ -31,7 +31,7 @@ class THALWEG_API KernelCheck : public StepObserver {
   std::size_t compared() const { return compared_; }  ///< values
   std::size_t kernels() const { return kernels_; }    ///< that are compared
   std::size_t kinds_left_out() const { return kinds_left_out_; }  ///< of kernels, with none of them compared
-  double cheapest_left_out() const { return cheapest_left_out_; }  ///< FLOPs of the interpreter; 0 if none is
+  double cheapest_left_out() const { return cheapest_left_out_; }  ///< the interpreter's operations; 0 if none is
 
   /// How often the interpreter computes each kernel: on its operands, and on some that are moved by their rounding.
   static constexpr int sweeps = 5;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Good files, what has once been a finding (corpus/<parser>/), and random damage to both. `fuzz_test --seeds DIR` writes
+// Good files, what has once been a finding (corpus/<parser>/), what libFuzzer found to take every way through a parser
+// (corpus/<parser>.hex, by -merge=1 -use_counters=0), and random damage to all of them. `fuzz_test --seeds DIR` writes
 // the good files for libFuzzer to start from.
 #include <gtest/gtest.h>
 
@@ -23,6 +24,17 @@ using testing::parsers;
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
+/// The inputs of a file of hexadecimal digits, one a line.
+void add_hex(const std::filesystem::path& file, std::vector<std::string>& files) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    std::string bytes;
+    for (std::size_t i = 0; i + 1 < line.size(); i += 2)
+      bytes += static_cast<char>(std::stoi(line.substr(i, 2), nullptr, 16));
+    files.push_back(std::move(bytes));
+  }
+}
+
 std::vector<std::string> corpus_of(const Parser& parser) {
   std::vector<std::string> files = parser.seeds();
   if (parser.refused != nullptr)
@@ -30,6 +42,7 @@ std::vector<std::string> corpus_of(const Parser& parser) {
   const char* source = std::getenv("THALWEG_SOURCE");
   if (source == nullptr) return files;
   const std::filesystem::path folder = std::filesystem::path(source) / "tests/fuzz/corpus" / parser.name;
+  add_hex(folder.string() + ".hex", files);
   if (!std::filesystem::exists(folder)) return files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::ifstream in(entry.path(), std::ios::binary);

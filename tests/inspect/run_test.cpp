@@ -9,6 +9,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/rewrite.h"
 #include "thalweg/lib/inspect/check.h"
+#include "thalweg/lib/inspect/gradient_check.h"
 #include "thalweg/lib/inspect/kernel_check.h"
 #include "thalweg/lib/inspect/made_up.h"
 #include "thalweg/lib/inspect/passes.h"
@@ -193,6 +194,37 @@ TEST(Check, LooksAtWhatItCanOfALargeGraph) {
   EXPECT_EQ(kernels.is, Verdict::Is::ok) << kernels.detail;
   EXPECT_NE(kernels.detail.find("; not compared: "), std::string::npos) << kernels.detail;
   EXPECT_NE(kernels.detail.find(" kinds of which none was"), std::string::npos) << kernels.detail;
+}
+
+/// tanh with a gradient that is a tenth too large.
+OpDef wrong_tanh() {
+  OpDef op = *find_op("tanh");
+  op.gradient = gradient_of([](const Vjp& v) { return v.dy() * (1.1 - 1.1 * v.y() * v.y()); });
+  return op;
+}
+
+// By the interpreter as by differences.
+TEST(Check, FindsAWrongGradient) {
+  static const OpDef wrong = wrong_tanh();
+  Graph g;
+  const Value x = input(g, "x", f32(4, 3));
+  const Value w = variable(g, "w", f32(3, 2), he_normal());
+  g.output("loss", mean(g.add(wrong, std::vector<Operand>{matmul(x, w)})));
+  for (const double most_flops : {1e9, 1.0}) {
+    std::vector<Verdict> all;
+    check_gradients(g, {.most_flops = most_flops}, [&](Verdict v) { all.push_back(std::move(v)); });
+    EXPECT_EQ(verdict(all, "gradients").is, Verdict::Is::failed) << verdict(all, "gradients").detail;
+  }
+}
+
+TEST(Check, DoesNotMeasureWhereGradientsStop) {
+  Graph g;
+  const Value w = variable(g, "w", f32(3), he_normal());
+  g.output("loss", sum(w * stop_gradient(w)));
+  EXPECT_EQ(verdict(check(g), "gradients").is, Verdict::Is::ok);
+  const Verdict v = verdict(check(g, {.most_flops = 1}), "gradients");
+  EXPECT_EQ(v.is, Verdict::Is::skipped);
+  EXPECT_NE(v.detail.find("stop_gradient"), std::string::npos) << v.detail;
 }
 
 }  // namespace

@@ -61,13 +61,15 @@ TEST_F(Page, AnswersMouseAndKeys) {
   EXPECT_PAGE("all('#nodes > g.group.shut').length === 0 && boxes() > 100");
   EXPECT_PAGE("all('#boxes > g.group.kernel').length > 2 && all('#edges > path.un').length > 10");
 
-  // A node shows what it is connected with.
+  // A node shows what it is connected with, and the panel what it is, wherever that was scrolled to.
+  browser_->value("document.getElementById('side').scrollTop = 300; 0");
   browser_->click(
       "all('#nodes > g.node').find((g) => g.textContent.includes('conv2d') && !g.textContent.includes('back'))");
   EXPECT_PAGE("all('#nodes > g.is').length === 1");
   EXPECT_PAGE("all('#nodes > g.in').length && all('#edges > path.in').length");
   EXPECT_PAGE("all('#nodes > g.out').length && all('#nodes > g.grad').length && all('#edges > path.dim').length");
   EXPECT_PAGE("document.getElementById('details').textContent.includes('lenet.cpp:')");
+  EXPECT_PAGE("document.getElementById('side').scrollTop === 0");
   browser_->click("document.querySelector('#details a.v')");
   EXPECT_PAGE(
       "document.querySelector('#nodes > g.is') && !document.querySelector('#nodes > "
