@@ -353,7 +353,7 @@ std::vector<std::string> numbers_below(std::size_t epochs, bool whole) {
 }
 
 TEST(Chart, CountsEpochsInWholeNumbers) {
-  for (const std::size_t epochs : {1, 2, 5, 40})
+  for (const std::size_t epochs : {1u, 2u, 5u, 40u})
     for (const std::string& text : numbers_below(epochs, true))
       EXPECT_EQ(text.find('.'), std::string::npos) << text << " of " << epochs;
   EXPECT_EQ(numbers_below(3, true), (std::vector<std::string>{"1", "2", "3"}));

@@ -41,7 +41,6 @@ using testing::spiral;
 using testing::Worker;
 
 constexpr Dim samples = 50;  // 40 to learn from: two steps of 16 and one of 8
-constexpr int steps_an_epoch = 3;
 
 FitOptions options_for(int epochs) {
   return {.epochs = epochs, .validation = 0.2, .seed = 3, .verbose = 0, .patience = 2};
