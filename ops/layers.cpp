@@ -259,8 +259,13 @@ Value batch_norm(Operand x, const BatchNormOptions& options) {
   Value batch_variance = batch.variance;
   const auto count = static_cast<double>(x.value.type().elements() / per_channel.elements());
   if (options.convention == Convention::torch && count > 1) batch_variance = batch_variance * (count / (count - 1));
-  layer.graph().update(mean, mean * (1 - numbers.rate) + batch.mean * numbers.rate);
-  layer.graph().update(variance, variance * (1 - numbers.rate) + batch_variance * numbers.rate);
+  // One after the other: compilers make operands in orders of their own, and the graph must be the same with each.
+  const auto moved = [&](const Value& average, const Value& now) {
+    const Value added = now * numbers.rate, kept = average * (1 - numbers.rate);
+    layer.graph().update(average, kept + added);
+  };
+  moved(mean, batch.mean);
+  moved(variance, batch_variance);
   return by_mode(batch.y, batch_norm_inference(x, gamma, beta, mean, variance, numbers.eps));
 }
 
@@ -358,7 +363,9 @@ Value accuracy(Operand scores, Operand labels) {
     graph_error(scores.loc, "accuracy: labels must be i32, i64 or u8, are {}\n    b  {}",
                 to_string(labels.value.type()), describe(labels.value));
   const Frame frame(scores.value.graph(), {.loc = scores.loc, .scope = "accuracy"});
-  return share_of(equal(argmax(scores), cast(labels, DType::i64)));
+  // One after the other: compilers make arguments in orders of their own, and the graph must be the same with each.
+  const Value truth = cast(labels, DType::i64), guess = argmax(scores);
+  return share_of(equal(guess, truth));
 }
 
 Value binary_accuracy(Operand scores, Operand target, double threshold) {

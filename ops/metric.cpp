@@ -89,7 +89,8 @@ Value categorical_accuracy(Operand scores, Operand target) {
     graph_error(scores.loc, "categorical_accuracy: scores must have a last axis of classes\n    a  {}",
         describe(scores.value));
   const Frame frame(scores.value.graph(), {.loc = scores.loc, .scope = "categorical_accuracy"});
-  return share_of(equal(argmax(scores), argmax(target)));
+  const Value truth = argmax(target), guess = argmax(scores);
+  return share_of(equal(guess, truth));
 }
 
 namespace {
