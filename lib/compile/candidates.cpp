@@ -151,10 +151,12 @@ std::size_t fastest(const KernelRequest& request, const Epilogue& epilogue) {
 }  // namespace
 
 std::unique_ptr<Kernel> heavy_kernel(const KernelRequest& request, const Epilogue& epilogue) {
-  // It wins even where what follows it must then be a kernel of its own.
-  if (request.winograd)
-    if (auto kernel = onednn::winograd_kernel(request, epilogue); kernel || onednn::suits_winograd(request))
-      return kernel;
+  if (request.winograd) {
+    // It wins even where a relu must then be a kernel of its own.
+    const bool apart = epilogue.slope == 0.0;
+    if (auto kernel = onednn::winograd_kernel(request, apart ? Epilogue{.bias = epilogue.bias} : epilogue))
+      return apart ? nullptr : std::move(kernel);
+  }
   if (request.tune && is_timed(request.node)) return makers[fastest(request, epilogue)](request, epilogue);
   for (const Maker make : makers)
     if (auto kernel = make(request, epilogue)) return kernel;

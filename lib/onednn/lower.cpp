@@ -26,6 +26,21 @@ bool has(dnnl_cpu_isa_t isa) {
   return (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & needed) == needed;
 }
 
+bool suits_winograd(const KernelRequest& request) {
+  constexpr Dim least = 64, lanes = 16;
+  const std::string_view op = request.node.op->name;
+  if (!has(dnnl_cpu_isa_avx512_core) || !op.starts_with("conv2d") || request.out[0].dtype != DType::f32 || !dtypes_fit(request))
+    return false;
+  const bool backward = op == "conv2d_backward_data";
+  const Shape& x = backward ? request.out[0].shape : request.in[0].shape;
+  const Shape& w = op == "conv2d_backward_weights" ? request.out[0].shape : request.in[1].shape;
+  const ConvGeometry g = conv_geometry(request.node.attrs, x, w);
+  const std::array<Dim, 2> ones{1, 1};
+  const auto wide = [](Dim channels) { return channels >= least && channels % lanes == 0; };
+  return w[0] == 3 && w[1] == 3 && g.stride == ones && g.dilation == ones && wide(w[2]) && wide(w[3]) &&
+         request.node.attrs.integer("groups") == 1 && sizes_are_safe(request);
+}
+
 /// The kernel of one of a convolution's three ops.
 std::unique_ptr<Kernel> convolution(const KernelRequest& request, const Epilogue& epilogue, Algorithm algorithm) {
   const std::string_view op = request.node.op->name;
@@ -62,21 +77,6 @@ std::unique_ptr<Kernel> kernel(const KernelRequest& request, const Epilogue& epi
     return request.node.op->name == "matmul" ? matmul_kernel(request, epilogue)
                                              : convolution(request, epilogue, Algorithm::direct);
   });
-}
-
-bool suits_winograd(const KernelRequest& request) {
-  constexpr Dim least = 64, lanes = 16;
-  const std::string_view op = request.node.op->name;
-  if (!has_wide_kernels() || !op.starts_with("conv2d") || request.out[0].dtype != DType::f32 || !dtypes_fit(request))
-    return false;
-  const bool backward = op == "conv2d_backward_data";
-  const Shape& x = backward ? request.out[0].shape : request.in[0].shape;
-  const Shape& w = op == "conv2d_backward_weights" ? request.out[0].shape : request.in[1].shape;
-  const ConvGeometry g = conv_geometry(request.node.attrs, x, w);
-  const std::array<Dim, 2> ones{1, 1};
-  const auto wide = [](Dim channels) { return channels >= least && channels % lanes == 0; };
-  return w[0] == 3 && w[1] == 3 && g.stride == ones && g.dilation == ones && wide(w[2]) && wide(w[3]) &&
-         request.node.attrs.integer("groups") == 1 && sizes_are_safe(request);
 }
 
 std::unique_ptr<Kernel> winograd_kernel(const KernelRequest& request, const Epilogue& epilogue) {

@@ -184,6 +184,22 @@ TEST(Winograd, StaysWithinWhatItsOptionSays) {
   EXPECT_LE(winograd, 1e-5) << "direct: " << direct;
 }
 
+TEST(Winograd, LeavesToOthersWhatItCannotDo) {
+  Graph g("conv");
+  const Value x = input(g, "x", f32(1, 5, 5, 64)), w = input(g, "w", f32(3, 3, 64, 64));
+  const Value y = relu(conv2d(x, w, {.padding = "explicit", .pads = {5, 0, 3, 1}}));
+  g.output("y", y);
+  const Bounds::Feeds feeds = {{"x", whole(x.shape(), 1)}, {"w", whole(w.shape(), 2)}};
+  Interpreter exact(g);
+  for (const auto& [name, numbers] : feeds) exact.set(name, numbers);
+  exact.evaluate();
+  Program program = compile(g, {.winograd = true});
+  set_all(program, feeds);
+  program.run();
+  const std::vector<double> got = program.fetch("y").numbers(), want = exact.output("y").data;
+  for (std::size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5 * 64 * 9 * 16);
+}
+
 TEST(Winograd, GivesTheSameBitsOnEveryNumberOfCores) {
   if (!onednn::has_wide_kernels()) GTEST_SKIP() << "this processor has no AVX-512";
   Graph g("conv");
