@@ -28,28 +28,18 @@ constexpr std::size_t pixel_rows = 6, pixel_steps = 1;
 constexpr std::size_t channel_rows(std::size_t) { return 6; }
 #endif
 
-/// One step of the sums: `rows` numbers times one row of weights.
-template <class D, std::size_t rows, std::size_t vectors, class At>
-HWY_INLINE void multiply(D d, const float* weights, const At& at, hn::Vec<D> (&total)[rows][vectors]) {
-  hn::Vec<D> row[vectors];
-  for (std::size_t j = 0; j < vectors; ++j) row[j] = hn::LoadU(d, weights + j * hn::Lanes(d));
-  for (std::size_t r = 0; r < rows; ++r) {
-    const hn::Vec<D> x = hn::Set(d, at(r));
-    for (std::size_t j = 0; j < vectors; ++j) total[r][j] = hn::MulAdd(x, row[j], total[r][j]);
-  }
-}
-
-/// `steps` steps of the sums at once, so that a pointer to a pixel is fetched once for all of them.
-template <std::size_t steps, class D, std::size_t rows, std::size_t vectors>
-HWY_INLINE void multiply_steps(D d, const float* weights, std::ptrdiff_t weight_row, const float* const (&p)[rows],
-                               std::size_t at, hn::Vec<D> (&total)[rows][vectors]) {
+/// `steps` steps of the sums at once, each `rows` numbers times one row of weights: what at(r, step) needs for a row of the
+/// tile, as a pointer to its pixel, is fetched once for all of them.
+template <std::size_t steps, class D, std::size_t rows, std::size_t vectors, class At>
+HWY_INLINE void multiply(D d, const float* weights, std::ptrdiff_t weight_row, const At& at,
+                         hn::Vec<D> (&total)[rows][vectors]) {
   hn::Vec<D> row[steps][vectors];
   for (std::size_t s = 0; s < steps; ++s)
     for (std::size_t j = 0; j < vectors; ++j)
       row[s][j] = hn::LoadU(d, weights + static_cast<std::ptrdiff_t>(s) * weight_row + j * hn::Lanes(d));
   for (std::size_t r = 0; r < rows; ++r)
     for (std::size_t s = 0; s < steps; ++s) {
-      const hn::Vec<D> x = hn::Set(d, p[r][at + s]);
+      const hn::Vec<D> x = hn::Set(d, at(r, s));
       for (std::size_t j = 0; j < vectors; ++j) total[r][j] = hn::MulAdd(x, row[s][j], total[r][j]);
     }
 }
@@ -75,9 +65,10 @@ HWY_NOINLINE void pixel_tile(const PixelTile& t) {
     const auto depth = static_cast<std::size_t>(tap->depth);
     constexpr std::size_t steps = pixel_steps > vectors ? pixel_steps / vectors : 1;
     std::size_t c = 0;
+    const auto at = [&](std::size_t r, std::size_t step) HWY_ATTR { return p[r][c + step]; };
     for (; c + steps <= depth; c += steps, w += static_cast<std::ptrdiff_t>(steps) * t.weight_row)
-      multiply_steps<steps>(d, w, t.weight_row, p, c, total);
-    for (; c < depth; ++c, w += t.weight_row) multiply_steps<1>(d, w, t.weight_row, p, c, total);
+      multiply<steps>(d, w, t.weight_row, at, total);
+    for (; c < depth; ++c, w += t.weight_row) multiply<1>(d, w, t.weight_row, at, total);
   }
   const V zero = hn::Zero(d);
   for (std::size_t r = 0; r < rows; ++r)
@@ -104,7 +95,7 @@ HWY_NOINLINE void weight_tile(const WeightTile& t) {
       const float* x = t.x + n * t.x_image + l * t.x_line;
       const float* dy = t.dy + n * t.dy_image + l * t.dy_line;
       for (std::size_t p = 0; p < t.pixels; ++p, x += t.x_pixel, dy += t.dy_pixel)
-        multiply(d, dy, [&](std::size_t r) HWY_ATTR { return x[r]; }, total);
+        multiply<1>(d, dy, 0, [&](std::size_t r, std::size_t) HWY_ATTR { return x[r]; }, total);
     }
   for (std::size_t r = 0; r < rows; ++r)
     for (std::size_t j = 0; j < vectors; ++j) {
