@@ -76,12 +76,12 @@ AttrValue as_kind(const AttrSpec& spec, AttrValue value) {
 }  // namespace
 
 AttrValue::AttrValue(std::string x)
-    : kind_(AttrKind::text), shared_(std::make_shared<const std::string>(std::move(x))) {}
+    : kind_(AttrKind::text), shared_(detail::share<const std::string>(std::move(x))) {}
 AttrValue::AttrValue(std::string_view x) : AttrValue(std::string(x)) {}
 AttrValue::AttrValue(std::vector<std::int64_t> x)
-    : kind_(AttrKind::integers), shared_(std::make_shared<const std::vector<std::int64_t>>(std::move(x))) {}
+    : kind_(AttrKind::integers), shared_(detail::share<const std::vector<std::int64_t>>(std::move(x))) {}
 AttrValue::AttrValue(std::vector<double> x)
-    : kind_(AttrKind::reals), shared_(std::make_shared<const std::vector<double>>(std::move(x))) {}
+    : kind_(AttrKind::reals), shared_(detail::share<const std::vector<double>>(std::move(x))) {}
 
 void AttrValue::wrong_kind(AttrKind wanted) const {
   throw InternalError(fmt::format("an attribute that is {} was read as {}", to_string(kind_), to_string(wanted)));

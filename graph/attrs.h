@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "thalweg/graph/error.h"
+#include "thalweg/graph/shared.h"
 
 namespace thalweg {
 
@@ -58,7 +58,7 @@ class THALWEG_API AttrValue {
     std::int64_t integer_ = 0;
     double real_;
   };
-  std::shared_ptr<const void> shared_;
+  detail::Shared<const void> shared_;
 };
 
 /// One attribute given to a node. `name` must outlive it: a literal, or the name in the op's AttrSpec.

@@ -100,7 +100,7 @@ void Operand::empty_operand(SourceLoc loc) {
 
 // ---- Graph
 
-Graph::Graph(std::string name) : state_(std::make_shared<GraphState>()) { rename(std::move(name)); }
+Graph::Graph(std::string name) : state_(detail::share<GraphState>()) { rename(std::move(name)); }
 
 const std::string& Graph::name() const { return state_->name; }
 
@@ -244,7 +244,7 @@ bool failed_since(const GraphState& s, const GraphMark& begin) {
 /// Takes back what a failing call has added.
 class Undo {
  public:
-  explicit Undo(const std::shared_ptr<GraphState>& state) : state_(*state), begin_(mark(state_)) {}
+  explicit Undo(const detail::Shared<GraphState>& state) : state_(*state), begin_(mark(state_)) {}
   ~Undo() {
     if (failed_since(state_, begin_)) take_back(state_, begin_);
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "thalweg/graph/attrs.h"
 #include "thalweg/graph/error.h"
+#include "thalweg/graph/shared.h"
 #include "thalweg/graph/type.h"
 
 namespace thalweg {
@@ -56,7 +56,7 @@ class THALWEG_API Value {
  public:
   Value() = default;
   /// False for a default-constructed Value only.
-  explicit operator bool() const { return state_ != nullptr; }
+  explicit operator bool() const { return bool(state_); }
   const TensorType& type() const;
   const Shape& shape() const { return type().shape; }
   DType dtype() const { return type().dtype; }
@@ -72,9 +72,9 @@ class THALWEG_API Value {
 
  private:
   friend class Graph;
-  Value(std::shared_ptr<detail::GraphState> state, ValueId id, std::uint64_t generation)
+  Value(detail::Shared<detail::GraphState> state, ValueId id, std::uint64_t generation)
       : state_(std::move(state)), id_(id), generation_(generation) {}
-  std::shared_ptr<detail::GraphState> state_;
+  detail::Shared<detail::GraphState> state_;
   ValueId id_;
   std::uint64_t generation_ = 0;
 };
@@ -160,8 +160,8 @@ class THALWEG_API Graph {
   friend class Value;
   friend class Frame;
   friend struct detail::Access;
-  explicit Graph(std::shared_ptr<detail::GraphState> state) : state_(std::move(state)) {}
-  std::shared_ptr<detail::GraphState> state_;
+  explicit Graph(detail::Shared<detail::GraphState> state) : state_(std::move(state)) {}
+  detail::Shared<detail::GraphState> state_;
 };
 
 /// How far a graph had been built.
@@ -190,7 +190,7 @@ class THALWEG_API Frame {
   Frame& operator=(const Frame&) = delete;
 
  private:
-  std::shared_ptr<detail::GraphState> state_;
+  detail::Shared<detail::GraphState> state_;
   SourceLoc loc_, outer_line_;
   std::string scope_;
   Origin origin_;

@@ -45,7 +45,7 @@ Slots::Slots(Slots&&) noexcept = default;
 Slots::~Slots() = default;
 
 Slots::Slots(const Graph& graph, std::string optimizer, SourceLoc loc)
-    : graph_(graph), optimizer_(free_name(graph, optimizer)), loc_(loc), made_(std::make_unique<Made>()) {
+    : graph_(graph), optimizer_(free_name(graph, optimizer)), loc_(loc), made_(detail::share<Made>()) {
   const Frame frame(graph_, {.loc = loc_});
   step_ = thalweg::step(graph_);
 }

@@ -4,7 +4,6 @@
 #include <compare>
 #include <concepts>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -129,7 +128,7 @@ class THALWEG_API Slots {
   Treatment treatment_;
   Value step_, next_step_, t_, first_rate_, is_first_;
   struct Made;
-  std::unique_ptr<Made> made_;  // each node that variables share, by what it stands for
+  detail::Shared<Made> made_;  // each node that variables share, by what it stands for
 };
 
 }  // namespace thalweg

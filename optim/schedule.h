@@ -4,7 +4,6 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -62,7 +61,7 @@ class THALWEG_API Schedule {
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, Schedule> && std::is_invocable_r_v<Value, F&, Value>)
   Schedule(F at, std::optional<Duration> horizon = {})  // NOLINT: `.rate = [](Value step) { … }`
-      : at_(std::make_shared<const std::function<Value(Value)>>(std::move(at))), horizon_(horizon) {}
+      : at_(detail::share<const std::function<Value(Value)>>(std::move(at))), horizon_(horizon) {}
 
   /// The number, if it is the same at every step.
   std::optional<double> number() const { return at_ ? std::nullopt : std::optional<double>(number_); }
@@ -75,7 +74,7 @@ class THALWEG_API Schedule {
  private:
   friend class Slots;
   double number_ = 0;
-  std::shared_ptr<const std::function<Value(Value)>> at_;
+  detail::Shared<const std::function<Value(Value)>> at_;
   std::optional<Duration> horizon_;
 };
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <new>
 
 #include "thalweg/graph/fail.h"
@@ -48,11 +49,17 @@ T element_of(double x, std::size_t i, DType dtype) {
   }
 }
 
-std::shared_ptr<std::byte> allocate(std::size_t bytes) {
+struct Free {
+  void operator()(std::byte* bytes) const { std::free(bytes); }
+};
+using Block = std::unique_ptr<std::byte, Free>;
+
+detail::Shared<std::byte> allocate(std::size_t bytes) {
   const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
-  void* raw = std::aligned_alloc(alignment, whole);
-  if (raw == nullptr) run_error("not enough memory for {} bytes", bytes);
-  return {static_cast<std::byte*>(raw), [](std::byte* p) { std::free(p); }};
+  Block block(static_cast<std::byte*>(std::aligned_alloc(alignment, whole)));
+  if (!block) run_error("not enough memory for {} bytes", bytes);
+  auto* const home = new detail::Housed<Block>(std::move(block));
+  return {home->object.get(), home};
 }
 
 }  // namespace

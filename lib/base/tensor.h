@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 
+#include "thalweg/graph/shared.h"
 #include "thalweg/graph/type.h"
 
 namespace thalweg {
@@ -38,7 +38,7 @@ class THALWEG_API Tensor {
   const TensorType& type() const { return type_; }
   const Shape& shape() const { return type_.shape; }
   std::size_t bytes() const { return bytes_ ? type_.bytes() : 0; }
-  explicit operator bool() const { return bytes_ != nullptr; }
+  explicit operator bool() const { return bool(bytes_); }
   void* data() { return bytes_.get(); }
   const void* data() const { return bytes_.get(); }
   /// The elements as T; throws RunError if T is not what the dtype holds.
@@ -61,7 +61,7 @@ class THALWEG_API Tensor {
  private:
   void check(bool right) const;
   TensorType type_;
-  std::shared_ptr<std::byte> bytes_;
+  detail::Shared<std::byte> bytes_;
 };
 
 /// bf16 bits of a float, rounded to nearest even; NaN stays NaN.

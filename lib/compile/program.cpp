@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <memory>
 
 #include "thalweg/graph/cse.h"
 #include "thalweg/graph/dce.h"
@@ -152,7 +153,7 @@ std::string PlannedProgram::text() const {
                             memory.total());
 }
 
-Program::Program(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Program::Program(detail::Shared<State> state) : state_(std::move(state)) {}
 Program::~Program() = default;
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
@@ -380,7 +381,7 @@ PlannedProgram plan(const Graph& graph, const CompileOptions& options) {
 }
 
 Program compile(const Graph& source, const CompileOptions& options) {
-  auto state = std::make_unique<Program::State>();
+  auto state = detail::share<Program::State>();
   Program::State& p = *state;
   Prepared prepared = prepare(source, options, p.planned, p.notices);
   p.store = options.variables;

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,7 +36,7 @@ class THALWEG_API Variables {
 
  private:
   struct State;
-  std::shared_ptr<State> state_;
+  detail::Shared<State> state_;
 };
 
 /// `64_MiB` is 67,108,864.
@@ -177,8 +176,8 @@ class THALWEG_API Program {
   State& state() const;
   template <class RunEntry>
   void step(RunEntry&& run_entry);
-  explicit Program(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit Program(detail::Shared<State> state);
+  detail::Shared<State> state_;
 };
 
 /// The passes that compile() runs with these options.

@@ -13,7 +13,7 @@ struct Variables::State {
   std::map<std::string, Tensor, std::less<>> values;
 };
 
-Variables::Variables() : state_(std::make_shared<State>()) {}
+Variables::Variables() : state_(detail::share<State>()) {}
 
 bool Variables::has(std::string_view name) const { return state_->values.contains(name); }
 

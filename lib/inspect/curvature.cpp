@@ -221,7 +221,7 @@ struct Hessian::State {
 };
 
 Hessian::Hessian(const Graph& training, const Variables& variables, const Dataset& data, const RunOptions& options)
-    : state_(std::make_unique<State>(training, variables, data, options)) {}
+    : state_(detail::share<State>(training, variables, data, options)) {}
 Hessian::~Hessian() = default;
 Hessian::Hessian(Hessian&&) noexcept = default;
 Hessian& Hessian::operator=(Hessian&&) noexcept = default;

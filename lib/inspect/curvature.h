@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -33,7 +32,7 @@ class THALWEG_API Hessian {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  detail::Shared<State> state_;
 };
 
 struct EigenOptions {

@@ -4,7 +4,6 @@
 #include <concepts>
 #include <functional>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "thalweg/graph/graph.h"
+#include "thalweg/graph/shared.h"
 #include "thalweg/lib/compile/program.h"
 #include "thalweg/lib/train/history.h"
 
@@ -108,18 +108,26 @@ class THALWEG_API Callback {
   virtual void load(const CallbackState& state);
 };
 
+/// A std::shared_ptr or std::unique_ptr of a callback, or what owns one as they do.
+template <class P>
+concept OwnsCallback = !std::is_pointer_v<P> && requires(const P& pointer) {
+  { *pointer } -> std::convertible_to<Callback&>;
+  pointer ? 0 : 1;
+};
+
 /// A callback as FitOptions holds it: shared, not copied, so that the caller may keep a hand on it. Made of a
-/// shared_ptr; of an object, which it copies; or of a function that is called at the end of each epoch.
+/// std::shared_ptr; of an object, which it copies; or of a function that is called at the end of each epoch.
 class THALWEG_API AnyCallback {
  public:
   /// Throws RunError for an empty pointer.
-  template <std::derived_from<Callback> C>
-  AnyCallback(std::shared_ptr<C> callback)  // NOLINT: `.callbacks = {early}`
-      : AnyCallback(std::shared_ptr<Callback>(std::move(callback)), 0) {}
+  template <OwnsCallback P>
+    requires(!std::same_as<P, AnyCallback>)
+  AnyCallback(P pointer)  // NOLINT: `.callbacks = {early}`
+      : AnyCallback(new detail::Housed<P>(std::move(pointer))) {}
   template <class C>
     requires std::derived_from<std::remove_cvref_t<C>, Callback>
   AnyCallback(C&& callback)  // NOLINT: `.callbacks = {EarlyStopping({.patience = 3})}`
-      : callback_(std::make_shared<std::remove_cvref_t<C>>(std::forward<C>(callback))) {}
+      : callback_(detail::share<std::remove_cvref_t<C>>(std::forward<C>(callback))) {}
   template <class F>
     requires(!std::derived_from<std::remove_cvref_t<F>, Callback> &&
              !std::same_as<std::remove_cvref_t<F>, AnyCallback> && std::is_invocable_v<F&, TrainingRun&>)
@@ -130,9 +138,14 @@ class THALWEG_API AnyCallback {
   Callback* operator->() const { return callback_.get(); }
 
  private:
-  AnyCallback(std::shared_ptr<Callback> callback, int);
+  template <class P>
+  explicit AnyCallback(detail::Housed<P>* home)
+      : callback_(home->object ? &static_cast<Callback&>(*home->object) : nullptr, home) {
+    must_point();
+  }
+  void must_point() const;
   static AnyCallback at_epoch_end(std::function<void(TrainingRun&)> function);
-  std::shared_ptr<Callback> callback_;
+  detail::Shared<Callback> callback_;
 };
 
 /// Functions in the place of hooks; those left out do nothing.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <memory>
 
 #include "../data/files.h"
 #include "../vectors.h"
@@ -257,6 +258,10 @@ TEST(Callbacks, EndOnEveryWayOut) {
                                      .on_train_end = [](TrainingRun&) { throw std::runtime_error("second"); }})),
             "first");
   EXPECT_EQ(run_error_of([] { AnyCallback(std::shared_ptr<Callback>()); }), "a callback is an empty pointer");
+  EXPECT_EQ(run_error_of([] { AnyCallback(std::unique_ptr<EarlyStopping>()); }), "a callback is an empty pointer");
+  EXPECT_TRUE(dynamic_cast<EarlyStopping*>(&*AnyCallback(std::make_unique<EarlyStopping>())));
+  // A plain pointer says nothing of who ends the object.
+  static_assert(!std::is_constructible_v<AnyCallback, EarlyStopping*>);
 }
 
 TEST(Callbacks, MayAddOutputsToTheirCopyOfTheGraph) {
