@@ -15,6 +15,7 @@
 #include "thalweg/graph/walk.h"
 #include "thalweg/lib/compile/summary.h"
 #include "thalweg/lib/inspect/made_up.h"
+#include "thalweg/lib/inspect/smaller_pictures.h"
 #include "thalweg/lib/inspect/stage.h"
 #include "thalweg/lib/train/with_batch.h"
 #include "thalweg/ops/pointwise.h"
@@ -106,11 +107,16 @@ BasicInterpreter<S> prepared(const Task& task, const Feeds& feeds, std::uint64_t
   return interpreter;
 }
 
-/// Compares a derivative found backward with the exact one found forward.
-Verdict compared(std::string name, const Task& task, const Value& backward, const Value& of, const Feeds& feeds,
+/// The exact derivative of a value along the direction, found forward: before what it is compared with is in the graph,
+/// which is evaluated whole.
+double found_forward(const Task& task, const Value& of, const Feeds& feeds, std::uint64_t seed) {
+  return prepared<Dual>(task, feeds, seed, true).at(of)[0].d;
+}
+
+/// Compares a derivative found backward with the exact one.
+Verdict compared(std::string name, const Task& task, const Value& backward, double exact, const Feeds& feeds,
                  std::uint64_t seed) {
   const double found = prepared<double>(task, feeds, seed, false).at(backward)[0];
-  const double exact = prepared<Dual>(task, feeds, seed, true).at(of)[0].d;
   const double scale = std::max({std::abs(found), std::abs(exact), 1e-12});
   const double off = std::abs(found - exact) / scale;
   const std::string detail = fmt::format("along a random direction of {} variables {:.9g}, exactly {:.9g}",
@@ -120,11 +126,48 @@ Verdict compared(std::string name, const Task& task, const Value& backward, cons
   return {std::move(name), Is::ok, fmt::format("{} (apart by {:.1e} of it)", detail, off)};
 }
 
+/// The sizes of the first picture among the inputs.
+std::string picture_size(const Graph& graph) {
+  for (const NodeId id : graph.inputs()) {
+    const Shape& shape = graph.node(id).types[0].shape;
+    if (shape.rank() == 4) return fmt::format("{}x{}", shape[1], shape[2]);
+  }
+  return "?";
+}
+
+/// A net of convolutions is the same net at smaller pictures: the largest that `most` operations allow.
+std::optional<Sized> at_fewer_pixels(const Graph& graph, double sweeps, double most) {
+  constexpr Dim smallest_part = 8;
+  const Task whole = task_of(graph);
+  const Graph::Output loss{whole.output, whole.loss.id()};
+  for (Dim divisor = 2; divisor <= smallest_part; ++divisor) {
+    std::optional<Graph> smaller = at_smaller_pictures(whole.graph, loss, divisor);
+    if (!smaller) return {};
+    constexpr double step = 3;  // the forward part and its gradients
+    if (sweeps * step * flops(*smaller) > most) continue;
+    std::string note = fmt::format(" at {} pixels in the place of {}", picture_size(*smaller), picture_size(whole.graph));
+    return Sized{std::move(*smaller), std::move(note), true};
+  }
+  return {};
+}
+
+/// A graph that the interpreter can take: at a smaller batch and, where that is not enough, at smaller pictures.
+Sized interpretable(const Graph& graph, double sweeps, double most_flops) {
+  // Only gradients are looked at here: a net that is so large is worth more time than each of its other checks.
+  constexpr double patience = 4;
+  Sized small = sized(graph, sweeps, most_flops);
+  if (small.fits) return small;
+  std::optional<Sized> fewer = at_fewer_pixels(small.graph, sweeps, patience * most_flops);
+  if (!fewer) return small;
+  fewer->note = small.note + fewer->note;
+  return std::move(*fewer);
+}
+
 /// The verdict of the first (1) or second (2) derivative; nothing where the interpreter cannot take it.
 std::optional<Verdict> by_interpreter(int order, const Graph& graph, const CheckOptions& options) {
   // Of a whole step, which is a gradient: both ways to derive, and what is derived comes along.
   const double sweeps = order == 1 ? 2 : 6;
-  const Sized small = sized(graph, sweeps, options.most_flops);
+  const Sized small = interpretable(graph, sweeps, options.most_flops);
   if (!small.fits) return {};
   const std::string name = order == 1 ? "gradients" : "second gradients";
   Task task = task_of(small.graph);
@@ -133,9 +176,9 @@ std::optional<Verdict> by_interpreter(int order, const Graph& graph, const Check
     return along_direction(task, gradients(y, task.variables, {.allow_unconnected = true}));
   };
   try {
-    const Value first = slope_of(task.loss);
-    Verdict verdict = order == 1 ? compared(name, task, first, task.loss, feeds, options.seed)
-                                 : compared(name, task, slope_of(first), first, feeds, options.seed);
+    const Value of = order == 1 ? task.loss : slope_of(task.loss);
+    const double exact = found_forward(task, of, feeds, options.seed);
+    Verdict verdict = compared(name, task, slope_of(of), exact, feeds, options.seed);
     verdict.detail += small.note;
     return verdict;
   } catch (const GraphError& error) {

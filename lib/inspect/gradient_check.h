@@ -19,8 +19,8 @@ Sized sized(const Graph& graph, double sweeps, double most_flops);
 
 using Say = std::function<void(Verdict)>;
 
-/// Gradients and second gradients: exactly by the interpreter or, where one step is too much for it, the first ones by
-/// differences of the compiled step.
+/// Gradients and second gradients: exactly by the interpreter, where one step is too much for it at smaller pictures or,
+/// where those cannot be, the first ones by differences of the compiled step.
 void check_gradients(const Graph& graph, const CheckOptions& options, const Say& say);
 
 }  // namespace thalweg

@@ -14,6 +14,8 @@
 #include "thalweg/lib/inspect/made_up.h"
 #include "thalweg/lib/inspect/passes.h"
 #include "thalweg/lib/inspect/profile.h"
+#include "thalweg/lib/inspect/smaller_pictures.h"
+#include "thalweg/lib/inspect/stage.h"
 #include "thalweg/thalweg.h"
 
 namespace thalweg {
@@ -196,6 +198,26 @@ TEST(Check, LooksAtWhatItCanOfALargeGraph) {
   EXPECT_NE(kernels.detail.find(" kinds of which none was"), std::string::npos) << kernels.detail;
 }
 
+/// A net of convolutions that the interpreter cannot take at this size, whose last pool takes the whole picture.
+Graph net_of_pictures(const OpDef& activation) {
+  Graph g;
+  const Value x = input(g, "x", f32(2, 64, 64, 3)), label = input(g, "label", i32(2));
+  const Value h = g.add(activation, std::vector<Operand>{conv(x, 4, 3, {.strides = 2, .padding = "same"})});
+  g.output("loss", mean(sparse_cross_entropy(dense(global_avg_pool(h), 5), label)));
+  return g;
+}
+
+// Such a net is the same at smaller pictures: both derivatives are exact there, and the verdicts say where that is.
+TEST(Check, TakesLargePicturesSmaller) {
+  std::vector<Verdict> all;
+  check_gradients(net_of_pictures(*find_op("tanh")), {.most_flops = 4e5}, [&](Verdict v) { all.push_back(std::move(v)); });
+  for (const char* name : {"gradients", "second gradients"}) {
+    const Verdict v = verdict(all, name);
+    EXPECT_EQ(v.is, Verdict::Is::ok) << v.detail;
+    EXPECT_NE(v.detail.find(" pixels in the place of 64x64"), std::string::npos) << v.detail;
+  }
+}
+
 /// tanh with a gradient that is a tenth too large.
 OpDef wrong_tanh() {
   OpDef op = *find_op("tanh");
@@ -215,6 +237,25 @@ TEST(Check, FindsAWrongGradient) {
     check_gradients(g, {.most_flops = most_flops}, [&](Verdict v) { all.push_back(std::move(v)); });
     EXPECT_EQ(verdict(all, "gradients").is, Verdict::Is::failed) << verdict(all, "gradients").detail;
   }
+}
+
+TEST(Check, FindsAWrongGradientAtSmallerPictures) {
+  static const OpDef wrong = wrong_tanh();
+  std::vector<Verdict> all;
+  check_gradients(net_of_pictures(wrong), {.most_flops = 4e5}, [&](Verdict v) { all.push_back(std::move(v)); });
+  const Verdict v = verdict(all, "gradients");
+  EXPECT_EQ(v.is, Verdict::Is::failed) << v.detail;
+}
+
+TEST(SmallerPictures, NeedANetThatHasNoWeightForEachPlace) {
+  const Graph built = at_stage(zoo::lenet(2), Stage::built).graph;
+  EXPECT_FALSE(at_smaller_pictures(built, built.outputs().front(), 2));
+  const Graph rows = at_stage(zoo::lecture(), Stage::built).graph;
+  EXPECT_FALSE(at_smaller_pictures(rows, rows.outputs().front(), 2));
+  const Graph net = at_stage(zoo::resnet50(2), Stage::built).graph;
+  const std::optional<Graph> smaller = at_smaller_pictures(net, net.outputs().front(), 5);
+  ASSERT_TRUE(smaller);
+  EXPECT_EQ(smaller->node(smaller->inputs().front()).types[0], f32(2, 45, 45, 3));
 }
 
 TEST(Check, DoesNotMeasureWhereGradientsStop) {
