@@ -2,6 +2,7 @@
 #include "thalweg/lib/base/file.h"
 
 #include <fcntl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -107,6 +108,13 @@ std::vector<std::byte> memory_for(const std::string& path, std::uint64_t bytes) 
 
 constexpr int gzip_only = MAX_WBITS + 16;
 
+/// Throws for a code of inflate() that is no progress, at that byte of the source.
+void check_inflated(int code, const z_stream& stream, const std::string& source, std::size_t byte, std::string_view what) {
+  if (code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR) return;
+  if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + source);
+  run_error("{}: byte {}: damaged {} data: {}", source, byte, what, stream.msg != nullptr ? stream.msg : "no reason given");
+}
+
 /// A zlib inflater; `window_bits` say of which format, as inflateInit2 has them.
 class Inflater {
  public:
@@ -191,10 +199,8 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::strin
     const int code = inflate(&z, Z_NO_FLUSH);
     consumed += give - z.avail_in;
     filled += room - z.avail_out;
-    if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + source);
     // zlib compares each member's CRC and size itself, and says so in its message.
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
-      run_error("{}: byte {}: damaged gzip data: {}", source, consumed, z.msg != nullptr ? z.msg : "no reason given");
+    check_inflated(code, z, source, consumed, "gzip");
     if (filled > limit) run_error("{}: inflates to more than the limit of {} bytes", source, limit);
     if (filled > ratio_free && filled / largest_ratio > consumed)
       run_error("{}: inflates to more than {} times its size: refused", source, largest_ratio);
@@ -229,11 +235,8 @@ std::vector<std::byte> inflate_raw(std::span<const std::byte> bytes, std::uint64
     const std::size_t made = room_given - z.avail_out;
     if (made > 0 && room == 0) run_error("{}: inflates to more than the {} bytes it is said to have", source, size);
     filled += made;
+    check_inflated(code, z, source, consumed, "deflate");
     if (code == Z_STREAM_END) break;
-    if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + source);
-    if (code != Z_OK && code != Z_BUF_ERROR)
-      run_error("{}: byte {}: damaged deflate data: {}", source, consumed,
-                z.msg != nullptr ? z.msg : "no reason given");
     if (made == 0 && give == z.avail_in) run_error("{}: the deflate data is cut off after {} bytes", source, consumed);
   }
   if (filled != size || consumed != bytes.size())
@@ -340,9 +343,9 @@ Descriptor locked_file(const std::string& path) {
     run_error("{}: is in use by process {}", shown(path), shown(text_of(read_file(path, 64))));
   // A file system without locks (some network disks) has one user at a time, or nobody to tell.
   if (result < 0 && result != -ENOTSUP && result != -ENOLCK) file_error(path, "lock", -result);
-  char host[33] = "";
-  if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
-  write_all(file.get(), bytes_of(fmt::format("{:<63}", fmt::format("{} of {}", ::getpid(), host))), path);
+  utsname system{};
+  ::uname(&system);
+  write_all(file.get(), bytes_of(fmt::format("{:<63}", fmt::format("{} of {:.32}", ::getpid(), system.nodename))), path);
   return file;
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "thalweg/graph/fail.h"
+#include "thalweg/lib/base/memory.h"
 
 // What a compiler calls for `#pragma omp parallel`. Called by name, so that no file needs -fopenmp.
 // (clang's packages have no omp.h; these are the OpenMP standard's own declarations.)
@@ -94,6 +95,14 @@ bool in_parallel() { return omp_in_parallel() != 0; }
 
 namespace {
 
+/// Which limit keeps the system from starting another thread: for both the system has the same error.
+std::string limit_of_threads() {
+  const MemoryLimit memory = memory_limit();
+  const std::size_t stack = thread_stack_bytes();
+  return memory.left < stack ? fmt::format("{} ({} bytes are left, and a thread's stack takes {})", memory.name, memory.left, stack)
+                             : "the limit of processes (RLIMIT_NPROC, pids.max)";
+}
+
 /// OpenMP ends the process where the system gives it no thread (RLIMIT_NPROC, a cgroup's pids.max, no room for a
 /// stack): so as many are asked for first, once.
 void check_threads_start(int count) {
@@ -101,19 +110,19 @@ void check_threads_start(int count) {
   if (count <= started.load()) return;
   std::atomic<bool> over{false};
   std::vector<std::thread> threads;
-  std::string problem;
+  std::string problem, limit;
   try {
     for (int i = 0; i < count; ++i) threads.emplace_back([&] { over.wait(false); });
   } catch (const std::system_error& error) {
     problem = error.what();
+    limit = limit_of_threads();
   }
   over = true;
   over.notify_all();
   for (std::thread& thread : threads) thread.join();
   if (!problem.empty())
-    run_error("this program needs {} threads, and the system starts no more than {}: {}; raise the limit of processes "
-              "(RLIMIT_NPROC, pids.max), or compile with logical_threads = {}", count + 1, threads.size() + 1, problem,
-              threads.size() + 1);
+    run_error("this program needs {} threads, and the system starts no more than {}: {}; raise {}, or compile "
+              "with logical_threads = {}", count + 1, threads.size() + 1, problem, limit, threads.size() + 1);
   started = std::max(started.load(), count);
 }
 

@@ -227,6 +227,12 @@ TEST(Cifar, PlanesBecomeChannels) {
   EXPECT_EQ(cifar100(folder.file(".")).test.labels.number(0), 99);
   EXPECT_EQ(cifar100(folder.file("."), true).test.labels.number(0), 19);
   EXPECT_EQ(cifar100(folder.file(".")).train.classes[7], "7");
+  std::string names;  // as an editor may leave them: blanks at the ends of lines, empty lines, no last newline
+  for (int i = 0; i < 20; ++i) names += "kind" + std::to_string(i) + (i % 2 == 0 ? " \r\n\n" : i == 19 ? "" : "\n");
+  written(folder.file("coarse_label_names.txt"), names);
+  EXPECT_EQ(cifar100(folder.file("."), true).train.classes[18], "kind18");
+  EXPECT_EQ(cifar100(folder.file("."), true).test.classes[19], "kind19");
+  EXPECT_EQ(cifar100(folder.file("."), true).train.name, "cifar100 train");
 
   written(folder.file("test_batch.bin"), record(10, 1));
   EXPECT_CONTAINS(run_error_of([&] { cifar10(folder.file(".")); }), "test_batch.bin: byte 0: label 10 is not below 10");

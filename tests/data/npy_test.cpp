@@ -188,6 +188,38 @@ TEST(Npz, RefusesLies) {
   EXPECT_CONTAINS(refusal_of(changed(directory + 46, "a.txt")), "is not called `<name>.npy`");
   EXPECT_CONTAINS(refusal_of(changed(second + 46, "x.npy")), "x.npy: has another name in its header");
   EXPECT_CONTAINS(refusal_of(changed(second + 42, std::string(4, '\0'))), "its bytes overlap");
+  const std::size_t end = two.find("PK\x05\x06");
+  const std::string most(4, '\xff');
+  struct Case {
+    std::size_t at;
+    std::string bytes;
+    const char* message;
+  };
+  for (const Case& c : std::vector<Case>{
+           {end + 4, "\x01", "is a part of an archive"},
+           {end + 6, "\x01", "is a part of an archive"},
+           {end + 8, "\x01", "is a part of an archive"},
+           {end + 10, most.substr(2), "(zip64) are not read"},
+           {end + 12, most, "(zip64) are not read"},
+           {end + 16, most, "(zip64) are not read"},
+           {end + 12, "\x01", "the directory takes 1 bytes from "},
+           {end + 8, std::string("\x01\0\x01\0", 4), "bytes follow the last entry"},
+           {directory, "PK\x09\x09", "no entry begins where one must"},
+           {directory + 24, "\x01", "a.npy: is not packed, and has two sizes"},
+           {directory + 24, most, "a.npy: has 4 GiB or more (zip64), which is not read"},
+           {directory + 42, most, "a.npy: has 4 GiB or more (zip64), which is not read"},
+           {directory + 42, "\xf0\xff\xff\x7f", "a.npy: lies outside the archive"},
+           {directory + 42, "\x01", "a.npy: no header stands at its offset"},
+           {directory + 28, std::string("\x04\0\x01\0", 4) + two.substr(directory + 32, 14) + ".npy", ".npy: is not called"},
+           {8, "\x08", "a.npy: header and directory differ"}})
+    EXPECT_CONTAINS(refusal_of(changed(c.at, c.bytes)), c.message);
+  const std::string out = folder.file("out.npz");
+  const Tensor one{f32()};
+  EXPECT_CONTAINS(run_error_of([&] { write_npz({{"", one}}, out); }), "`` cannot be an array's name");
+  EXPECT_CONTAINS(run_error_of([&] { write_npz({{std::string(5000, 'a'), one}}, out); }), "cannot be an array's name");
+  std::map<std::string, Tensor> many;
+  for (int i = 0; i < 0xffff; ++i) many.emplace(std::to_string(i), one);
+  EXPECT_CONTAINS(run_error_of([&] { write_npz(many, out); }), "65535 arrays are too many for an archive");
   // A bomb says what it will be, and no memory is taken for it.
   std::string bomb = archive_of_numpy;
   const std::size_t entry = bomb.find("PK\x01\x02");

@@ -277,6 +277,133 @@ TEST(Text, ReadsManyOutputsUpdatesAndResults) {
             "text:3:3: exp has 1 results, the line defines 100000");
 }
 
+constexpr const char* net_json = R"({"name": "g",
+"graph": [
+{"name": "%x", "op": "input", "attrs": {}, "inputs": [], "outputs": [{"id": 0, "dtype": "f32", "shape": [2, 3]}],
+ "scope": "", "origin": "forward", "line": "net.cpp:2"},
+{"name": "%0", "op": "sum", "attrs": {"origin": {"value": "backward"}, "axes": {"value": [0]}, "keep_dims": {"value": 0}},
+ "inputs": [{"id": 0}], "outputs": [{"id": 1, "dtype": "f32", "shape": [3]}],
+ "scope": "block/a", "origin": "backward", "line": ""},
+{"name": "@w", "op": "variable", "attrs": {"seed": {"value": -7}, "init": {"value": "he_normal"}}, "inputs": [],
+ "outputs": [{"id": 7, "dtype": "undef", "type": "f64[3]", "shape": [3]}], "scope": "", "origin": "forward", "line": ""},
+{"name": "%1", "op": "constant", "attrs": {"values": {"value": [1.5, "nan", "-inf"]}}, "inputs": [],
+ "outputs": [{"id": 8, "dtype": "f64", "shape": [3]}], "scope": "", "origin": "forward", "line": ""},
+{"name": "%2", "op": "leaky_relu", "attrs": {"slope": {"value": 0.5}}, "inputs": [{"id": 1}],
+ "outputs": [{"id": 2, "dtype": "f32", "shape": [3]}], "scope": "", "origin": "forward", "line": ""}],
+"outputs": [{"name": "y", "value": 2}],
+"updates": [{"variable": "w", "value": 8}]}
+)";
+
+/// The net with its first `from` replaced.
+std::string net_with(std::string_view from, std::string_view to) {
+  std::string text = net_json;
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, text.npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(Json, IsReadAsTheGraphThatItWas) {
+  const std::string text = print(graph_of(net_json, "net.json"));
+  for (const char* part : {"sum %x {axes=[0]", "# backward in block/a", "{init=he_normal, seed=-7}", ": f64[3]", "# net.cpp:2",
+                           "values=[1.5,nan,-inf]", "output y = %", "update @w <- %"})
+    EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
+  const Graph bare = graph_of(R"(  {"name": "g", "graph": []})", "net.json");
+  EXPECT_TRUE(bare.outputs().empty() && bare.updates().empty());
+  const std::string from = R"("f64", "shape": [3]}], "scope")";
+  for (const auto& [theirs, ours] : std::vector<std::pair<const char*, const char*>>{
+           {"s32", "i32"}, {"s64", "i64"}, {"boolean", "bool"}}) {
+    const std::string changed = net_with(from, "\"" + std::string(theirs) + from.substr(4));
+    EXPECT_EQ(message_of([&] { graph_of(changed, "net.json"); }),
+              "net.json:10:1: node 3: constant: 1.5 is not a value of " + std::string(ours));
+  }
+}
+
+TEST(Json, SaysWhereAndWhatIsWrong) {
+  struct Case {
+    const char *from, *to, *message;
+  };
+  for (const auto& [from, to, message] : std::vector<Case>{
+           {R"("name": "g",)", "", "net.json:1:1: the graph lacks `name`"},
+           {R"("g")", "7", "the graph has a `name` that is not a text"},
+           {R"("g")", R"("")", "the graph has `` as its `name`: only letters, digits and _ . / - may stand there"},
+           {R"("g")", R"("{")", "the graph has `{` as its `name`"},
+           {R"("g")", R"(":")", "the graph has `:` as its `name`"},
+           {R"("g")", R"("!")", "the graph has `!` as its `name`"},
+           {R"("g")", R"("a[")", "the graph has `a[` as its `name`"},
+           {R"("graph": [)", R"("graph": 3, "rest": [)", "the graph has a `graph` that is not a list"},
+           {R"("graph": [)", R"("graph": [7, )", "node 0 is not an object"},
+           {R"("graph")", R"("nodes")", "the graph lacks `graph`"},
+           {R"("%0")", R"("0")", "net.json:5:1: node 1 is called `0`, and values are called %NAME or @NAME"},
+           {R"("%0")", R"("%")", "node 1 is called `%`"},
+           {R"("%0")", R"("00")", "node 1 is called `00`"},
+           {R"("%0")", R"("%a b")", "node 1 is called `%a b`"},
+           {R"("id": 1)", R"("id": -1)", "node 1 has a `id` that is not a whole number from 0 on"},
+           {R"("id": 1)", R"("id": 0)", "node 1 makes value 0, which another makes too"},
+           {R"([{"id": 0}])", R"([{"id": 9}])", "node 1 reads value 9, which no node makes"},
+           {R"([{"id": 0}])", R"([{"id": 1}])", "node 1 reads value 1, which node 1 makes later"},
+           {R"([{"id": 0}])", "[3]", "node 1 is not an object"},
+           {R"([{"id": 0}])", R"({"id": 0})", "node 1 has a `inputs` that is not a list"},
+           {R"([{"id": 0}])", R"([{"id": 0}, {"id": 0}])", "node 1: sum takes 1"},
+           {R"("sum")", R"("a sum")", "node 1 has `a sum` as its `op`"},
+           {R"("sum")", R"("summ")", "node 1: "},
+           {R"("op": "sum", )", "", "node 1 lacks `op`"},
+           {R"("attrs": {})", R"("attrs": [])", "node 0 has `attrs` that are not an object"},
+           {R"("attrs": {})", R"("attrs": {"a b": {"value": 1}})", "node 0 has an attribute `a b`"},
+           {R"("attrs": {})", R"("attrs": {"a": {"value": 1}})", "node 0: "},
+           {R"("attrs": {})", R"("attrs": {"a": {"value": "b"}})", "node 0: "},
+           {R"("attrs": {})", R"("attrs": {"a": {"value": [1]}})", "node 0: "},
+           {R"("attrs": {})", R"("attrs": {"a": {}})", "node 0 lacks `value`"},
+           {R"("keep_dims": {"value": 0})", R"("keep_dims": {"value": 2})", "node 1 has `keep_dims` that is neither 0 nor 1"},
+           {R"("keep_dims": {"value": 0})", R"("keep_dims": {"value": 0.5})", "node 1 has `keep_dims` that is not a whole number"},
+           {R"("keep_dims": {"value": 0})", R"("keep_dims": {"value": 1})", "node 1: "},
+           {R"([0]})", R"(0})", "node 1 has `axes` that is not a list"},
+           {R"([0]})", R"([0.5]})", "node 1 has `axes` that is not a whole number"},
+           {R"("he_normal")", "1", "node 2 has `init` that is not a text"},
+           {R"("he_normal")", R"("he said \"")", "node 2: "},
+           {R"([1.5, "nan", "-inf"])", R"([1.5, "inf", "many"])", "node 3 has `values` that is not a number"},
+           {R"([1.5, "nan", "-inf"])", "[1.5, 2, null]", "node 3 has `values` that is not a number"},
+           {R"("slope": {"value": 0.5})", R"("slope": {"value": "steep"})", "node 4 has `slope` that is not a number"},
+           {R"("shape": [2, 3])", R"("shape": [2, 1.5])", "node 0 has `shape` that is not a whole number"},
+           {R"("shape": [2, 3])", R"("shape": [2, -3])", "node 0: "},
+           {R"("shape": [2, 3])", R"("shape": 6)", "node 0 has a `shape` that is not a list"},
+           {R"("dtype": "f32")", R"("dtype": "f 32")", "node 0 has `f 32` as its `dtype`"},
+           {R"("dtype": "f32")", R"("dtype": "undef")", "node 0 lacks `type`"},
+           {R"("type": "f64[3]")", R"("type": "[3]")", "node 2 has `[3]` as its `type`"},
+           {R"(net.cpp:2)", "net.cpp", "node 0 has `net.cpp` as its `line`, which is no FILE:LINE"},
+           {R"(net.cpp:2)", "net.cpp:", "node 0 has `net.cpp:` as its `line`"},
+           {R"(net.cpp:2)", "net.cpp:2a", "node 0 has `net.cpp:2a` as its `line`"},
+           {R"(net.cpp:2)", "net.cpp:-2", "node 0 has `net.cpp:-2` as its `line`"},
+           {R"("origin": "forward")", R"("origin": "")", "node 0 has `` as its `origin`"},
+           {R"("block/a")", R"("a block")", "node 1 has `a block` as its `scope`"},
+           {R"("block/a")", "1", "node 1 has a `scope` that is not a text"},
+           {R"("name": "y")", R"("name": "a y")", "net.json:14:13: output 0 has `a y` as its `name`"},
+           {R"("value": 2})", R"("value": 20})", "output 0 reads value 20, which no node makes"},
+           {R"("value": 2})", R"("value": 2}, {"name": "y", "value": 1})", "output 1: "},
+           {R"("variable": "w")", R"("variable": "v")", "net.json:15:13: update 0: "},
+           {R"("value": 8})", R"("value": "8"})", "update 0 has a `value` that is not a whole number from 0 on"},
+           {R"("updates": [)", R"("updates": [[)", "is not JSON"},
+           {R"("name": "g")", R"("name": "g", "name": "h")", "holds `name` twice"},
+           {R"("name": "y")", R"("name": [[[[[[1]]]]]])", "is nested deeper than the format is"}}) {
+    const std::string changed = net_with(from, to);
+    const std::string told = message_of([&] { graph_of(changed, "net.json"); });
+    EXPECT_TRUE(told.starts_with("net.json:")) << told;
+    EXPECT_NE(told.find(message), told.npos) << from << " -> " << to << "\ntold: " << told << "\nlooked for: " << message;
+  }
+  std::string large = "{";
+  large.resize(longest_text + 1, ' ');
+  EXPECT_EQ(message_of([&] { graph_of(large, "net.json"); }), "net.json: 268435457 bytes; at most 268435456 are read");
+}
+
+TEST(Json, CountsTheLinesOfManyNumbers) {
+  // More numbers than go into one line of the text that they become.
+  std::string many = "[0";
+  for (int i = 1; i < 9000; ++i) many += ",0";
+  std::string text = net_with(R"([1.5, "nan", "-inf"])", many + "]");
+  text.replace(text.find(R"("dtype": "f64", "shape": [3])"), 28, R"("dtype": "f64", "shape": [9000])");
+  text.replace(text.find(R"("value": 0.5)"), 12, R"("value": 0.5}, "steepness": {"value": 1)");
+  EXPECT_NE(message_of([&] { graph_of(text, "net.json"); }).find(": node 4: "), text.npos);
+}
+
 TEST(Text, LabelsInMessagesAreThoseOfTheText) {
   Graph g = parse(mlp);
   EXPECT_EQ(label(g, {6, 0}), "%2");

@@ -83,6 +83,23 @@ TEST(Verify, CatchesAWrongNumberOfOperands) {
     EXPECT_EQ(problems_after(corrupt), "graph 'g' is not valid:\n    the operand list does not fit the 5 nodes");
 }
 
+TEST(Verify, CatchesListsOfOperandsThatDoNotFit) {
+  EXPECT_EQ(problems_after([](auto& s) {
+              s.operands.push_back({0, 0});
+              s.operands.push_back({0, 0});
+              s.first_operand.back() = s.operands.size();
+            }),
+            "graph 'g' is not valid:\n"
+            "    %2 sum: the edges of the storage differ from the operands\n"
+            "    %2 sum: 3 operands are not what the op takes");
+  // The second result of what reads it, and another place among its operands.
+  EXPECT_EQ(problems_after([](auto& s) {
+              auto edges = boost::in_edges(2, s.nodes);
+              s.nodes[*edges.first].operand = 7;
+            }),
+            "graph 'g' is not valid:\n    %0 mul at g.cpp:3: the edges of the storage differ from the operands");
+}
+
 TEST(Verify, CatchesBadAttributes) {
   EXPECT_EQ(problems_after([](auto& s) { s.nodes[3].attrs = Attrs({Attr("slope", "steep")}); }),
             "graph 'g' is not valid:\n    %1 leaky_relu: attribute slope is steep, must be a number");
@@ -123,6 +140,10 @@ TEST(Verify, CatchesBadUpdates) {
             "graph 'g' is not valid:\n"
             "    update of %x input, which is not a variable\n"
             "    update of %x input: it is f32[2,3] and its next value f32[3]");
+  EXPECT_EQ(problems_after([](auto& s) { s.updates[0].next = {9, 0}; }),
+            "graph 'g' is not valid:\n    an update speaks of a value that is not in the graph");
+  EXPECT_EQ(problems_after([](auto& s) { s.updates[0].variable = {1, 1}; }),
+            "graph 'g' is not valid:\n    an update speaks of a value that is not in the graph");
   EXPECT_EQ(problems_after([](auto& s) { s.updates.push_back(s.updates[0]); }),
             "graph 'g' is not valid:\n    @w variable is updated twice");
   EXPECT_EQ(problems_after([](auto& s) { s.updates[0].variable = {9, 0}; }),
@@ -136,6 +157,18 @@ TEST(Verify, CatchesANodeWithoutAnOpOrResult) {
             "graph 'g' is not valid:\n    %3: a node without an op");
   EXPECT_NE(problems_after([](auto& s) { s.nodes[0].types.clear(); }).find("operand 0 is result 0 of %x input"),
             std::string::npos);
+}
+
+TEST(Verify, CatchesANodeWithManyOrNoResults) {
+  EXPECT_EQ(problems_after([](auto& s) { s.nodes[0].types.push_back(f32()); }),
+            "graph 'g' is not valid:\n"
+            "    %x input: a named node must have one result\n"
+            "    %x input: its type is f32[2,3], f32[], the op's rule says f32[2,3]");
+  EXPECT_EQ(problems_after([](auto& s) {
+              s.nodes[4].types.clear();
+              s.updates.clear();
+            }),
+            "graph 'g' is not valid:\n    %2 sum: it has no result");
 }
 
 TEST(Verify, ListsTwentyProblemsAndNoMore) {

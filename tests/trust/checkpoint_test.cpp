@@ -126,6 +126,49 @@ TEST(CheckpointFile, NamesTheTensorThatIsDamaged) {
             folder.file("c") + ": tensor 'w' is damaged: its bytes do not have the digest that was written");
 }
 
+TEST(CheckpointFile, TellsWhichDigestIsWrong) {
+  const Folder folder;
+  write_checkpoint(run_of(1), folder.file("c"));
+  const std::string whole = content_of(folder.file("c"));
+  const auto refusal_of = [&](const std::string& bytes) {
+    return run_error_of([&] { parse_checkpoint(bytes_of(bytes), "c"); });
+  };
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string text = whole;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  EXPECT_CONTAINS(refusal_of(changed("\"thalweg.step\":\"1\"", "\"thalweg.step\":\"2\"")), "it is damaged: the file has digest ");
+  // A writer that signs what it got wrong.
+  const Tensor w = run_of(1).tensors.at("w");
+  const std::string digest = crc32_text(crc32_of({static_cast<const std::byte*>(w.data()), w.bytes()}));
+  std::string lie = changed("w " + digest, "w 00000000");
+  const std::string key = "\"" + std::string(file_digest_key) + "\":\"";
+  const std::size_t place = lie.find(key) + key.size();
+  lie.replace(place, 8, "00000000");
+  lie.replace(place, 8, crc32_text(crc32_of(bytes_of(lie))));
+  EXPECT_CONTAINS(refusal_of(lie), "c: tensor 'w' does not have the digest that was written");
+  Safetensors other = run_of(1);
+  other.metadata[std::string(file_digest_key)] = "123";
+  for (const bool has_list : {false, true}) {
+    if (has_list) other.metadata[std::string(tensor_digests_key)] = "";
+    write_safetensors(other, folder.file("other"));
+    EXPECT_CONTAINS(run_error_of([&] { read_checkpoint(folder.file("other")); }), "is not a checkpoint: it has no digests");
+  }
+}
+
+TEST(CheckpointFolder, LeavesWhatIsNoneOfItsFiles) {
+  const Folder folder;
+  const std::vector<std::string> names{
+      "checkpoint-.safetensors", "checkpoint-.safetensor", "checkpoint-0.safetensors", "checkpoint-12a.safetensors",
+      "checkpoint-99999999999999999999999.safetensors", "checkpoint-4611686018427387904.safetensors", "checkpoint-1.txt",
+      "checkpoint-safetensors", "other.1-0.tmp"};
+  for (const std::string& name : names) folder.write(name, "x");
+  CheckpointFolder runs(folder.path());
+  EXPECT_TRUE(runs.empty());
+  EXPECT_EQ(runs.save(run_of(1), 0), (folder.path() / "checkpoint-000001.safetensors").string());
+  EXPECT_EQ(folder.files(), names.size() + 2);
+}
+
 TEST(CheckpointFolder, KeepsTheLastAndFindsTheNewest) {
   const Folder folder;
   const std::string path = folder.file("runs/a");

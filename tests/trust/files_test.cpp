@@ -5,6 +5,8 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <map>
 #include <random>
 
 #include "../data/files.h"
@@ -272,6 +274,107 @@ TEST(Fault, EveryCallOfEveryReaderFailsOnce) {
   }
   EXPECT_GE(injected, 100u);
   report("injected failures of readers", injected);
+}
+
+/// The real file system, but that some calls always give the same.
+class StubbornFileSystem : public FileSystem {
+ public:
+  explicit StubbornFileSystem(std::map<std::string, int> answers) : answers_(std::move(answers)) {}
+  int open(const std::string& path, int flags, unsigned mode) override {
+    const bool makes = (flags & O_CREAT) != 0, folder = (flags & O_DIRECTORY) != 0;
+    return answer(makes ? "create" : folder ? "open folder" : "open", [&] { return FileSystem::open(path, flags, mode); });
+  }
+  ssize_t read(int descriptor, void* to, std::size_t bytes) override {
+    return answer("read", [&] { return FileSystem::read(descriptor, to, bytes); });
+  }
+  ssize_t write(int descriptor, const void* from, std::size_t bytes) override {
+    return answer("write", [&] { return FileSystem::write(descriptor, from, bytes); });
+  }
+  int sync(int descriptor) override { return answer("sync", [&] { return FileSystem::sync(descriptor); }); }
+  int close(int descriptor) override {
+    const int result = FileSystem::close(descriptor);
+    return answer("close", [&] { return result; });
+  }
+  int status(const std::string& path, FileStatus& status) override {
+    return answer("status", [&] { return FileSystem::status(path, status); });
+  }
+  int status(int descriptor, FileStatus& status) override {
+    const int result = FileSystem::status(descriptor, status);
+    if (answers_.contains("size")) status.size = std::uint64_t{1} << answers_.at("size");
+    return result;
+  }
+  int remove(const std::string& path) override { return answer("remove", [&] { return FileSystem::remove(path); }); }
+  int lock(int descriptor) override { return answer("lock", [&] { return FileSystem::lock(descriptor); }); }
+
+ private:
+  template <class F>
+  auto answer(const std::string& call, F real) -> decltype(real()) {
+    const auto found = answers_.find(call);
+    return found == answers_.end() ? real() : found->second;
+  }
+  std::map<std::string, int> answers_;
+};
+
+TEST(Fault, WhatTheSystemSaysIsToldOrUnderstood) {
+  const Folder folder;
+  const std::string path = folder.write("file", "0123456789");
+  struct Case {
+    std::map<std::string, int> answers;
+    std::function<void()> act;
+    std::string message;  // none: it is no error
+  };
+  const auto write = [&] { write_file(path, "new"); };
+  const auto read = [&] { read_file(path, ~std::uint64_t{0}); };
+  const auto lock = [&] { locked_file(folder.file("lock")); };
+  const auto sync = [&] { sync_folder(folder.path()); };
+  for (const auto& [answers, act, message] : std::vector<Case>{
+           {{{"write", 0}}, write, "cannot write: Input/output error"},
+           {{{"sync", -EINVAL}}, write, ""},
+           {{{"sync", -EROFS}}, write, ""},
+           {{{"sync", -ENOTSUP}}, write, ""},
+           {{{"sync", -EDQUOT}}, write, "cannot flush to the disk: Disk quota exceeded"},
+           {{{"close", -EINTR}}, write, ""},
+           {{{"close", -EDQUOT}}, write, "cannot close: Disk quota exceeded"},
+           {{{"create", -EEXIST}}, write, "cannot create a temporary file beside it: File exists"},
+           {{{"open folder", -EACCES}}, write, ""},
+           {{{"open folder", -EIO}}, write, "cannot open the folder: Input/output error"},
+           {{{"sync", -EIO}}, sync, "cannot flush the folder to the disk: Input/output error"},
+           {{{"read", 0}}, read, "it became shorter while it was read: 0 of "},
+           {{{"read", -EIO}}, read, "cannot read: Input/output error"},
+           {{{"size", 46}}, read, "there is no memory for its 70368744177664 bytes"},
+           {{{"lock", -ENOTSUP}}, lock, ""},
+           {{{"lock", -ENOLCK}}, lock, ""},
+           {{{"lock", -EIO}}, lock, "cannot lock: Input/output error"},
+           {{{"lock", -EWOULDBLOCK}}, lock, "is in use by process "},
+           {{{"create", -EROFS}}, lock, "cannot open: Read-only file system"},
+           {{{"status", -EIO}}, [&] { make_folder(folder.file("a/b")); }, "cannot look at it: Input/output error"},
+           {{{"status", -ENOTDIR}}, [&] { EXPECT_FALSE(is_there(path)); }, ""},
+           {{{"status", -EIO}}, [&] { is_there(path); }, "cannot look at it: Input/output error"},
+           {{{"remove", -EIO}}, [&] { remove_file(path); }, "cannot remove it: Input/output error"},
+           {{}, [&] { read_file("/proc/self/status"); }, "holds more than the 0 bytes it is said to hold"},
+           {{}, [&] { EXPECT_FALSE(is_folder(path) || is_folder(folder.file("none"))); }, ""},
+           {{}, [&] { EXPECT_TRUE(is_folder(folder.path()) && is_there(path)); }, ""},
+           {{}, [] { read_file(""); }, "a file needs a path"},
+           {{}, [] { read_file(std::string("a\0b", 3)); }, "a path holds no NUL byte"}}) {
+    StubbornFileSystem stubborn(answers);
+    const FileSystemScope scope(stubborn);
+    const std::string what = answers.empty() ? "none" : answers.begin()->first + " " + std::to_string(answers.begin()->second);
+    if (message.empty()) EXPECT_NO_THROW(act()) << what;
+    else EXPECT_CONTAINS(testing::run_error_of(act), message);
+  }
+}
+
+TEST(Fault, ANameWithoutAFolderIsInTheOneWhereWeAre) {
+  const Folder folder;
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  write_file("here", "new");
+  std::filesystem::current_path(before);
+  EXPECT_EQ(content_of(folder.file("here")), "new");
+  EXPECT_CONTAINS(testing::run_error_of([] { write_file("/", "x"); }), "it is a directory");
+  StubbornFileSystem refuses({{"create", -EROFS}});
+  const FileSystemScope scope(refuses);
+  EXPECT_CONTAINS(testing::run_error_of([] { write_file("/thalweg-none", "x"); }), "cannot create: Read-only file system");
 }
 
 TEST(Folders, AreMadeListedAndRefused) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same bits on however many cores; a clear error where the machine gives fewer threads or less memory than needed.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <filesystem>
 
 #include "../data/files.h"
+#include "job.h"
 #include "process.h"
 #include "soak.h"
 
@@ -120,6 +122,100 @@ TEST(Memory, ALimitIsAnErrorAndNoCrash) {
   }
   EXPECT_GT(trained, 0);
   EXPECT_GT(refused, 0);
+}
+
+TEST(Memory, WhatALimitOfDataLeavesIsToldBeforeTheFirstStep) {
+  if (sanitized) GTEST_SKIP() << "the sanitizer takes more memory than the limit leaves";
+  const Folder folder;
+  int refused = 0, trained = 0;
+  for (int kilobytes = 5'000; kilobytes <= 80'000; kilobytes += 15'000) {
+    const std::string runs = folder.file("runs" + std::to_string(kilobytes));
+    Worker worker({"cnn", runs, "1", folder.file("out"), "1"}, {},
+                  {"/bin/sh", "-c", "ulimit -d " + std::to_string(kilobytes) + "; exec \"$0\" \"$@\""});
+    const int status = worker.wait();
+    EXPECT_TRUE(status == 0 || status == 3) << kilobytes << " kB: status " << status << "\n" << worker.text();
+    if (status == 0) ++trained;
+    if (status != 3) continue;
+    ++refused;
+    EXPECT_CONTAINS(worker.text(), "RLIMIT_DATA");
+    // No step was made: none was saved.
+    EXPECT_FALSE(std::filesystem::exists(runs + "/checkpoint-000001.safetensors"));
+  }
+  EXPECT_GT(trained, 0);
+  EXPECT_GT(refused, 0);
+}
+
+TEST(Environment, WhateverIsMissingTheBitsAreTheSame) {
+  const Folder folder;
+  const std::string out = folder.file("out"), expected = folder.file("expected");
+  Worker first({"job", "-", "0", expected, "2"});
+  ASSERT_EQ(first.wait(), 0) << first.text();
+  const auto shell = [](const std::string& commands) {
+    return std::vector<std::string>{"/bin/sh", "-c", commands + "exec \"$0\" \"$@\""};
+  };
+  struct Case {
+    const char* what;
+    std::vector<std::string> environment, wrapper;
+  };
+  std::vector<Case> cases{
+      {"no environment", {}, {"env", "-i"}},
+      {"no HOME", {}, {"env", "-u", "HOME"}},
+      {"a locale that is not there", {"LC_ALL=xx_YY.UTF-8", "LANG=xx_YY"}, {}},
+      {"a HOME and a TMPDIR that are not there", {"HOME=/nowhere", "TMPDIR=/nowhere"}, {}},
+      {"a folder that nothing can be written to", {}, shell("cd /sys; ")},
+      {"a folder that is gone", {}, shell("mkdir " + folder.file("gone") + "; cd " + folder.file("gone") + "; rmdir " +
+                                          folder.file("gone") + "; ")},
+      {"no standard input", {}, shell("exec <&-; ")},
+      {"no standard input and output", {}, shell("exec <&- >&-; ")},
+      {"clocks that jump", {"THALWEG_TRUST_CLOCK=1"}, {}}};
+  if (std::system("unshare -rm true 2>/dev/null") == 0) {
+    cases.push_back({"no /proc", {}, {"unshare", "-rm", "/bin/sh", "-c",
+                                      "mount -t tmpfs none /proc && test ! -e /proc/self && exec \"$0\" \"$@\""}});
+    cases.push_back({"no /sys", {}, {"unshare", "-rm", "/bin/sh", "-c", "mount -t tmpfs none /sys && exec \"$0\" \"$@\""}});
+  }
+  for (const Case& c : cases) {
+    std::filesystem::remove(out);
+    Worker worker({"job", "-", "0", out, "2"}, c.environment, c.wrapper);
+    EXPECT_EQ(worker.wait(), 0) << c.what << ": " << worker.text();
+    EXPECT_TRUE(content_of(out) == content_of(expected)) << c.what;
+  }
+}
+
+TEST(Exit, WhileATrainingRunsAndWithProgramsThatOutliveItIsClean) {
+  const Folder folder;
+  for (int i = 0; i < 5; ++i) {
+    Worker leaves({"leaves", folder.file("runs" + std::to_string(i)), "1", folder.file("out"), "4"});
+    EXPECT_EQ(leaves.wait(), 5) << leaves.text();
+    EXPECT_EQ(leaves.text(), "");
+    Worker statics({"statics", "-", "0", folder.file("out"), "1"});
+    EXPECT_EQ(statics.wait(), 0) << statics.text();
+    EXPECT_EQ(statics.text(), "");
+  }
+}
+
+TEST(Programs, MadeAndDestroyedManyTimesTakeNoMoreMemory) {
+  if (sanitized) GTEST_SKIP() << "the sanitizer counts what is left over itself";
+  const std::uint64_t cycles = count_of("THALWEG_SOAK_PROGRAMS", 60);
+  const Dataset data = testing::spiral(16);
+  const auto cycle = [&] {
+    Program program = compile(testing::job_mlp(16, Adam{}), {.logical_threads = 2});
+    program.feed("x", data.inputs);
+    program.feed("t", data.labels);
+    program.run();
+    EXPECT_TRUE(program.finite());
+  };
+  for (int i = 0; i < 5; ++i) cycle();  // oneDNN keeps the kernels that it has written
+  const std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+  for (std::uint64_t i = 0; i < cycles; ++i) cycle();
+  const std::size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+  EXPECT_LT(after, before + 100 * cycles + 20'000) << "from " << before << " bytes";
+  report("programs made and destroyed", cycles);
+}
+
+TEST(Library, IsLoadedAndUnloadedAgainAndAgain) {
+  const char* loader = std::getenv("THALWEG_TRUST_LOADER");
+  if (loader == nullptr) GTEST_SKIP() << "run this test by meson";
+  EXPECT_EQ(std::system((std::string(loader) + " " + std::to_string(count_of("THALWEG_SOAK_LOADS", 20))).c_str()), 0);
 }
 
 }  // namespace

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <random>
 
 #include "../data/files.h"
 #include "job.h"
@@ -18,6 +20,7 @@
 #include "thalweg/lib/io/graph_text.h"
 #include "thalweg/lib/kernels/finite.h"
 #include "thalweg/lib/train/check_finite.h"
+#include "thalweg/ops/softmax.h"
 
 namespace thalweg {
 namespace {
@@ -91,6 +94,78 @@ TEST(Finite, AWeightThatBreaksIsSeenInItsStep) {
       }
     }
   }
+}
+
+/// A net of layers that are drawn, of which some keep nan to themselves if they can. To each result an input is added,
+/// by which a test spoils it; returns how many results there are.
+int drawn_net(Graph& g, std::uint64_t seed, Dim batch) {
+  std::mt19937_64 random(seed);
+  int results = 0;
+  const auto spoiled = [&](const Value& x) {
+    return x + input(g, "spoil" + std::to_string(results++), x.type());
+  };
+  Value h = spoiled(input(g, "x", f32(batch, 2)));
+  if (seed % 3 == 0) {
+    h = spoiled(dense(h, 16));
+    h = spoiled(conv(reshape(h, {batch, 4, 4, 1}), 3, 3));
+    h = spoiled(max_pool(spoiled(relu(h)), 2));
+    h = spoiled(flatten(h));
+  }
+  const std::vector<std::function<Value(const Value&)>> layers{
+      [](const Value& x) { return relu(x); },
+      [](const Value& x) { return tanh(x); },
+      [](const Value& x) { return sigmoid(x); },
+      [](const Value& x) { return leaky_relu(x); },
+      [](const Value& x) { return clip(x, {.low = -1.0, .high = 1.0}); },
+      [](const Value& x) { return max(x, 0.1); },
+      [](const Value& x) { return min(x, 0.9); },
+      [](const Value& x) { return exp(neg(abs(x))); },
+      [](const Value& x) { return hard_sigmoid(x); },
+      [](const Value& x) { return gelu(x); },
+      [](const Value& x) { return softmax(x); },
+      [](const Value& x) { return batch_norm(x); },
+      [](const Value& x) { return layer_norm(x); },
+      [](const Value& x) { return square(x) * 0.5; }};
+  for (std::uint64_t n = 2 + random() % 3; n > 0; --n) {
+    h = spoiled(dense(h, 6));
+    for (std::uint64_t k = 1 + random() % 2; k > 0; --k) h = spoiled(layers[random() % layers.size()](h));
+  }
+  finish(g, spoiled(dense(h, 3)), input(g, "t", i32(batch)), Sgd{.rate = 0.01});
+  return results;
+}
+
+TEST(Finite, NanAtEveryNodeOfManyNetsIsSeenInItsStep) {
+  const Dim batch = 8;
+  const Dataset data = spiral(batch);
+  std::uint64_t seen = 0;
+  for (std::uint64_t seed = 0; seed < testing::count_of("THALWEG_SOAK_NETS", 12); ++seed) {
+    Graph g("drawn");
+    const int results = drawn_net(g, seed, batch);
+    for (const bool fuse : {true, false}) {
+      Program program = compile(g, {.logical_threads = 2, .fuse = fuse});
+      program.feed("x", data.inputs);
+      program.feed("t", data.labels);
+      const auto spoil = [&](int i) { return program.input<float>("spoil" + std::to_string(i)); };
+      for (int i = 0; i < results; ++i) std::ranges::fill(spoil(i), 0.0f);
+      const Variables before = program.variables().clone();
+      program.run();
+      ASSERT_TRUE(program.finite()) << "net " << seed;
+      for (int i = 0; i < results; ++i) {
+        for (const bool all : {true, false}) {
+          for (const std::string& name : before.names()) program.variables().set(name, before.at(name));
+          const std::span<float> values = spoil(i);
+          if (all) std::ranges::fill(values, nan);
+          else values[values.size() / 2] = nan;
+          program.run();
+          EXPECT_FALSE(program.finite()) << "net " << seed << (fuse ? ", fused" : "") << ", result " << i << " of "
+                                         << results << (all ? "" : ", one number") << "\n" << print(g).substr(0, 4000);
+          std::ranges::fill(values, 0.0f);
+          ++seen;
+        }
+      }
+    }
+  }
+  testing::report("results that were nan and were seen in their step", seen);
 }
 
 /// Every update rule on variables whose gradients are inputs, of sizes that fill vectors and leave rests.

@@ -1,15 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // A training that others kill: trust_worker NET FOLDER EVERY OUT [EPOCHS] trains with checkpoints in FOLDER (none if it
 // is `-`), going on from the last, and writes all bits of the result to OUT. Status 0, 3 for an error, 4 if it was
-// interrupted. NET is mlp, job (with dropout and batch norm), cnn, or twice: job that tells itself to end, twice; or
+// interrupted. NET is mlp, job (with dropout and batch norm), cnn, or twice: job that tells itself to end, twice; leaves:
+// job that calls std::exit(5) from within; statics: job, after a program that outlives main(); or
 // mnist_mlp, mnist_cnn, mnist_norm: on the digits in THALWEG_DATA/mnist, on 640 of them unless THALWEG_SOAK_EPOCHS is set.
+// With THALWEG_TRUST_CLOCK set the clocks jump, by an hour at each look.
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 
 #include "job.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/data/readers.h"
+
+/// The system's, found before it by the program and all of its libraries: the time of day goes forth and back, what
+/// counts from the start only forth.
+extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
+  static const bool jumps = std::getenv("THALWEG_TRUST_CLOCK") != nullptr;
+  static std::atomic<long> looks{0};
+  const long result = syscall(SYS_clock_gettime, clock, time);
+  if (jumps && result == 0) {
+    const long hours = ++looks;
+    time->tv_sec += 3600 * (clock != CLOCK_REALTIME ? hours : hours % 2 == 0 ? 7 : -7);
+  }
+  return static_cast<int>(result);
+}
 
 namespace {
 
@@ -57,6 +78,14 @@ int run(const std::string& net, const std::string& folder, std::int64_t every, c
       std::raise(SIGTERM);
       std::raise(SIGTERM);
     }})};
+  if (net == "leaves")
+    options.callbacks = {LambdaCallback({.on_train_batch_begin = [](TrainingRun& run) {
+      if (run.step() == 3) std::exit(5);
+    }})};
+  if (net == "statics") {
+    static std::unique_ptr<Program> outlives;
+    outlives = std::make_unique<Program>(compile(job_mlp(16, adam), {.logical_threads = 4}));
+  }
   const Dataset data = net.starts_with("mnist") ? mnist_digits() : net == "cnn" ? corners(150) : spiral(150);
   const History history = fit(graph, data, options);
   if (history.interrupted) return 4;
