@@ -135,8 +135,8 @@ std::string picture_size(const Graph& graph) {
   return "?";
 }
 
-/// A net of convolutions is the same net at smaller pictures: the largest that `most` operations allow.
-std::optional<Sized> at_fewer_pixels(const Graph& graph, double sweeps, double most) {
+/// A net of convolutions is the same net at smaller pictures: the largest of which a step takes `most` operations.
+std::optional<Sized> at_fewer_pixels(const Graph& graph, double most) {
   constexpr Dim smallest_part = 8;
   const Task whole = task_of(graph);
   const Graph::Output loss{whole.output, whole.loss.id()};
@@ -144,7 +144,7 @@ std::optional<Sized> at_fewer_pixels(const Graph& graph, double sweeps, double m
     std::optional<Graph> smaller = at_smaller_pictures(whole.graph, loss, divisor);
     if (!smaller) return {};
     constexpr double step = 3;  // the forward part and its gradients
-    if (sweeps * step * flops(*smaller) > most) continue;
+    if (step * flops(*smaller) > most) continue;
     std::string note = fmt::format(" at {} pixels in the place of {}", picture_size(*smaller), picture_size(whole.graph));
     return Sized{std::move(*smaller), std::move(note), true};
   }
@@ -153,11 +153,12 @@ std::optional<Sized> at_fewer_pixels(const Graph& graph, double sweeps, double m
 
 /// A graph that the interpreter can take: at a smaller batch and, where that is not enough, at smaller pictures.
 Sized interpretable(const Graph& graph, double sweeps, double most_flops) {
-  // Only gradients are looked at here: a net that is so large is worth more time than each of its other checks.
-  constexpr double patience = 4;
+  // Of the step alone, however often it is swept: on pictures that are smaller for second derivatives, batch norms would
+  // see two or three numbers, and a few terms of 1e20 would hide the rest.
+  constexpr double patience = 1.5;
   Sized small = sized(graph, sweeps, most_flops);
   if (small.fits) return small;
-  std::optional<Sized> fewer = at_fewer_pixels(small.graph, sweeps, patience * most_flops);
+  std::optional<Sized> fewer = at_fewer_pixels(small.graph, patience * most_flops);
   if (!fewer) return small;
   fewer->note = small.note + fewer->note;
   return std::move(*fewer);
