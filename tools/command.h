@@ -37,6 +37,7 @@ using Action = std::function<Status()>;
 void add_train(CLI::App& app, Action& action);
 void add_models(CLI::App& app, Action& action);
 void add_dump(CLI::App& app, Action& action);
+void add_html(CLI::App& app, Action& action);
 void add_summary(CLI::App& app, Action& action);
 void add_memory(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);

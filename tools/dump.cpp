@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// thalweg dump: a graph at a stage of its compilation, in a format.
+// thalweg dump: a graph at a stage of its compilation, in a format; thalweg html: one of these formats by its own name.
 #include <fmt/format.h>
 
 #include <memory>
@@ -46,6 +46,17 @@ Status dump_graph(const Request& request) {
   return succeeded;
 }
 
+void add_stage(CLI::App* command, Request& request) {
+  command->add_option("--stage", request.stage,
+                      "built, autodiff, optim, folded, fused, laid-out, scheduled or planned")->capture_default_str();
+}
+
+void add_rest(CLI::App* command, const std::shared_ptr<Request>& request, Action& action) {
+  add_compile_options(command, *request);
+  add_result_options(command, *request);
+  command->callback([request, &action] { action = [request] { return dump_graph(*request); }; });
+}
+
 }  // namespace
 
 void add_dump(CLI::App& app, Action& action) {
@@ -53,15 +64,24 @@ void add_dump(CLI::App& app, Action& action) {
       app.add_subcommand("dump", "Print a graph: its text, a picture, JSON for Netron, or a page for the browser");
   const auto request = std::make_shared<Request>();
   add_source(command, *request);
-  command->add_option("--stage", request->stage,
-                      "built, autodiff, optim, folded, fused, laid-out, scheduled or planned")->capture_default_str();
+  add_stage(command, *request);
   command->add_option("--format", request->format, "text, dot, svg, json or html")->default_str("text");
   command->add_flag("--portable", request->portable, "leave out what depends on the machine");
   command->add_flag("--no-dot", request->no_dot,
                     "html: without Graphviz's dot, which lays it out where it is installed");
-  add_compile_options(command, *request);
-  add_result_options(command, *request);
-  command->callback([request, &action] { action = [request] { return dump_graph(*request); }; });
+  add_rest(command, request, action);
+}
+
+void add_html(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "html", "Make a page for the browser: the graph at each stage, memory, what did not fuse (dump --format html)");
+  const auto request = std::make_shared<Request>();
+  request->format = "html";
+  request->stage = "planned";
+  add_source(command, *request);
+  add_stage(command, *request);
+  command->add_flag("--no-dot", request->no_dot, "without Graphviz's dot, which lays it out where it is installed");
+  add_rest(command, request, action);
 }
 
 }  // namespace thalweg::tool

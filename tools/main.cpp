@@ -90,9 +90,8 @@ Status run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(statuses);
   Action action;
-  for (const auto add : {add_train, add_models, add_dump, add_summary, add_memory, add_explain, add_diff, add_passes,
-                         add_bisect, add_profile, add_check, add_landscape,
-                         add_gallery})
+  for (const auto add : {add_train, add_models, add_dump, add_html, add_summary, add_memory, add_explain, add_diff,
+                         add_passes, add_bisect, add_profile, add_check, add_landscape, add_gallery})
     add(app, action);
   try {
     app.parse(argc, argv);

@@ -26,8 +26,9 @@ struct CheckOptions {
   std::uint64_t seed = 1;  ///< of the made-up inputs
   /// The interpreter computes some 10^9 operations a second. A graph is checked at a batch at which each look takes it
   /// a tenth of this, or at two samples a step. Where those are more than all of this, gradients are looked at with
-  /// smaller pictures, as large as four times this allows; where the net has none or is made for one size, first ones
-  /// are measured by differences of the compiled loss, and second ones are skipped. Of kernels only some are compared.
+  /// smaller pictures, the largest of which a step takes 1.5 times this; where the net has none or is made for one size,
+  /// first ones are measured by differences of the compiled loss, and second ones are skipped. Of kernels only some are
+  /// compared.
   double most_flops = 3e9;
   std::function<void(const Verdict&)> each = {};  ///< called with each verdict as soon as it is known
 };

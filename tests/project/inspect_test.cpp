@@ -179,8 +179,8 @@ TEST(Inspect, EveryCommandRunsOnAModelOnAFileAndOnStandardInput) {
   const std::string file = word_of(folder.path() / "step.txt"), out = word_of(folder.path() / "out");
   ASSERT_EQ(thalweg_run("dump tiny -o " + file).status, 0);
   for (const char* command :
-       {"dump", "dump --stage planned", "dump --format html", "summary", "memory", "explain --unfused", "passes",
-        "bisect", "profile --steps 2 --no-limits", "check --steps 1"}) {
+       {"dump", "dump --stage planned", "dump --format html", "html", "summary", "memory", "explain --unfused",
+        "passes", "bisect", "profile --steps 2 --no-limits", "check --steps 1"}) {
     SCOPED_TRACE(command);
     for (const std::string& source : {std::string("tiny"), file, "- <" + file}) {
       const Ran ran = thalweg_run(std::string(command) + " " + source);
@@ -318,7 +318,8 @@ TEST(Inspect, WrongUsageIsOneLineAndStatusTwo) {
                                 "bisect", "profile", "profile tiny --steps 0", "memory tiny --top 0",
                                 "dump tiny --batch 0", "check tiny --color red", "dump tiny --threads -1",
                                 "dump tiny --json --format dot", "dump tiny --no-dot",
-                                "dump tiny --portable --format html", "explain tiny --reasons"}) {
+                                "dump tiny --portable --format html", "html", "html tiny --json", "html tiny --stage nope",
+                                "explain tiny --reasons"}) {
     const Ran ran = thalweg_run(arguments);
     EXPECT_EQ(ran.status, 2) << arguments << ran.err;
     EXPECT_EQ(ran.out, "");
@@ -402,8 +403,8 @@ void expect_place(const Ran& ran, const std::string& file) {
 
 // FILE is where the file stands in the command.
 const char* const reading_commands[] = {
-    "dump FILE", "dump --stage planned --format html FILE", "dump --json FILE", "summary FILE", "memory FILE",
-    "explain FILE %0", "explain --unfused FILE", "diff FILE --to folded", "diff tiny FILE", "passes FILE",
+    "dump FILE", "dump --stage planned --format html FILE", "dump --json FILE", "html FILE", "summary FILE",
+    "memory FILE", "explain FILE %0", "explain --unfused FILE", "diff FILE --to folded", "diff tiny FILE", "passes FILE",
     "bisect FILE", "profile --no-limits FILE", "check FILE"};
 
 std::string with_file(std::string command, const std::string& file) {
