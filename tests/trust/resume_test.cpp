@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "../data/files.h"
@@ -413,6 +414,32 @@ TEST(Signal, OneTrainingAtATimeUsesAFolder) {
   worker.wait();
   Worker third({"job", runs, "0", folder.file("out"), "2"});
   EXPECT_EQ(third.wait(), 0) << third.text();
+}
+
+TEST(Signal, WhoReadsWhileATrainingSavesSeesWholeFiles) {
+  const Folder folder;
+  const std::string runs = folder.file("runs");
+  Worker worker({"job", runs, "1", folder.file("out"), "1000000"});
+  const std::uint64_t wanted = count_of("THALWEG_SOAK_READS", 200);
+  std::uint64_t reads = 0;
+  std::set<std::string> seen;
+  while (reads < wanted || seen.size() < 4) {
+    ASSERT_FALSE(worker.wait_for(std::chrono::microseconds(100))) << worker.text();
+    if (!std::filesystem::exists(runs)) continue;
+    for (const std::string& name : list_folder(runs)) {
+      if (!name.ends_with(".safetensors")) continue;
+      const std::string path = runs + "/" + name;
+      try {
+        EXPECT_FALSE(read_checkpoint(path).tensors.empty());
+        seen.insert(name);
+        ++reads;
+      } catch (const RunError& error) {
+        // The training removes what is older than the last few: such a file is gone, and never seen in part.
+        EXPECT_FALSE(std::filesystem::exists(path)) << error.what();
+      }
+    }
+  }
+  report("checkpoints read while a training saved", reads);
 }
 
 }  // namespace
