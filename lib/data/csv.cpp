@@ -68,6 +68,10 @@ class Scanner {
     return false;
   }
 
+  /// What follows the last record, and the line where it begins.
+  std::string_view rest() const { return text_.substr(at_); }
+  std::size_t line() const { return line_; }
+
   template <class... A>
   [[noreturn]] void fail(Place place, fmt::format_string<A...> text, A&&... args) const {
     run_error("{}:{}:{}: {}", source_, place.line, place.column, fmt::format(text, std::forward<A>(args)...));
@@ -92,9 +96,10 @@ class Scanner {
     }
   }
 
+  /// Ends with a line feed, a carriage return before one, or a last one that none follows.
   void end_line() {
     if (text_[at_] == '\r') ++at_;
-    if (!at_end() && text_[at_] == '\n') ++at_;
+    if (!at_end()) ++at_;
     ++line_;
     line_begin_ = at_;
   }
@@ -267,12 +272,11 @@ class Table {
   void number_classes(Dataset& data) const {
     data.labels = Tensor(i32(static_cast<Dim>(labels_.size())));
     std::span<std::int32_t> numbers = data.labels.as<std::int32_t>();
-    const bool all_whole =
-        std::all_of(labels_.begin(), labels_.end(), [](const LabelText& l) { return whole(l.text).has_value(); });
+    const auto other = std::find_if(labels_.begin(), labels_.end(), [](const LabelText& l) { return !whole(l.text); });
     if (!options_.class_names.empty()) {
       data.classes = options_.class_names;
       for (std::size_t i = 0; i < labels_.size(); ++i) numbers[i] = named_class(labels_[i]);
-    } else if (all_whole) {
+    } else if (other == labels_.end()) {
       std::map<std::int32_t, std::int32_t> seen;
       for (const LabelText& label : labels_) seen[*whole(label.text)] = 0;
       for (auto& [value, index] : seen) {
@@ -281,7 +285,11 @@ class Table {
       }
       for (std::size_t i = 0; i < labels_.size(); ++i) numbers[i] = seen[*whole(labels_[i].text)];
     } else {
-      refuse_fractions();
+      if (all_numbers()) {
+        // Numbers with fractions, or beyond any count of classes, are targets and not classes.
+        scanner_.fail(other->place, "label {} is not the whole number of a class (classes = false reads targets)",
+                      shown(other->text));
+      }
       std::map<std::string, std::int32_t> seen;
       for (const LabelText& label : labels_) seen[label.text] = 0;
       for (auto& [text, index] : seen) {
@@ -301,15 +309,10 @@ class Table {
     return static_cast<std::int32_t>(found - names.begin());
   }
 
-  /// Numbers with fractions, or beyond any count of classes, are targets and not classes.
-  void refuse_fractions() const {
+  bool all_numbers() const {
     double x = 0;
-    const auto real = [&](const LabelText& l) { return read_number(l.text, x) != Numeral::word; };
-    if (!std::all_of(labels_.begin(), labels_.end(), real)) return;
-    for (const LabelText& label : labels_)
-      if (!whole(label.text))
-        scanner_.fail(label.place, "label {} is not the whole number of a class (classes = false reads targets)",
-                      shown(label.text));
+    const auto number = [&](const LabelText& l) { return read_number(l.text, x) != Numeral::word; };
+    return std::all_of(labels_.begin(), labels_.end(), number);
   }
 
   Scanner scanner_;
@@ -366,8 +369,9 @@ Dataset sklearn_csv_text(std::string_view text, const std::string& source) {
   std::string columns;
   const std::size_t width = static_cast<std::size_t>(std::min<std::int64_t>(features, most_columns));
   for (std::size_t c = 0; c < width; ++c) columns += fmt::format("x{},", c);
-  const std::size_t body = std::min(text.find('\n'), text.size() - 1) + 1;
-  Dataset data = csv_text(columns + "label\n" + std::string(text.substr(body)), source, options);
+  // Empty lines stand for those that the first record took, so that errors name the file's own.
+  columns += "label" + std::string(scanner.line() - 1, '\n');
+  Dataset data = csv_text(columns.append(scanner.rest()), source, options);
   if (data.size() != rows) run_error("{}: {} rows follow, and the first line says {}", source, data.size(), rows);
   data.classes = std::move(names);
   data.features.clear();

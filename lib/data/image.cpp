@@ -121,12 +121,13 @@ std::vector<std::byte> inflated(Bytes data, std::size_t size, const std::string&
     run_error("{}: {} bytes of compressed pixels cannot hold a picture of {} bytes: the file is cut off or damaged",
               path, data.size(), size);
   std::vector<std::byte> out(size);
-  auto left = static_cast<uLong>(data.size());
+  auto used = static_cast<uLong>(data.size());
   auto made = static_cast<uLongf>(size);
   const int code = uncompress2(reinterpret_cast<Bytef*>(out.data()), &made,
-                               reinterpret_cast<const Bytef*>(data.data()), &left);
+                               reinterpret_cast<const Bytef*>(data.data()), &used);
   if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + path);
-  if (code == Z_BUF_ERROR && made == size) run_error("{}: the pixels go on beyond the picture's size", path);
+  // Z_BUF_ERROR: `out` is full before the stream has ended; of one that is cut off all was used.
+  if (code == Z_BUF_ERROR && used < data.size()) run_error("{}: the pixels go on beyond the picture's size", path);
   if (code != Z_OK) run_error("{}: the compressed pixels are damaged or cut off", path);
   if (made != size) run_error("{}: {} bytes of pixels, and the picture's size needs {}", path, made, size);
   return out;

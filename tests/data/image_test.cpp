@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pictures and sets of them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
 
@@ -43,9 +44,10 @@ std::string deflated(const std::string& data) {
 
 const std::string signature = "\x89PNG\r\n\x1a\n";
 
-std::string header(std::uint32_t width, std::uint32_t height, int depth, int colour, int interlace = 0) {
+std::string header(std::uint32_t width, std::uint32_t height, int depth, int colour, int interlace = 0,
+                   int compression = 0, int filter = 0) {
   std::string data = big_endian(width) + big_endian(height);
-  for (const int x : {depth, colour, 0, 0, interlace}) data += static_cast<char>(x);
+  for (const int x : {depth, colour, compression, filter, interlace}) data += static_cast<char>(x);
   return chunk("IHDR", data);
 }
 
@@ -84,6 +86,8 @@ TEST(Png, EveryDepthAndColour) {
   const Chars palette = chunk("PLTE", bytes({10, 20, 30, 40, 50, 60}));
   EXPECT_EQ(read(folder, png(2, 1, 8, 3, bytes({0, 1, 0}), palette)), over(255, {40, 50, 60, 10, 20, 30}));
   EXPECT_EQ(read(folder, png(2, 1, 1, 3, bytes({0, 0x40}), palette)), over(255, {10, 20, 30, 40, 50, 60}));
+  // What begins with a small letter may be passed over.
+  EXPECT_EQ(read(folder, png(1, 1, 8, 0, bytes({0, 7}), chunk("tEXt", "Comment"))), over(255, {7}));
 }
 
 TEST(Png, EveryFilter) {
@@ -113,6 +117,18 @@ TEST(Png, EveryFilter) {
     ASSERT_EQ(got[i], static_cast<double>(static_cast<float>(raw[i]) / 255.0f)) << i;
 }
 
+TEST(Png, FiltersInACorner) {
+  // Above the first row and to the left of a row there are zeros.
+  const Folder folder;
+  const double second[] = {3, 8, 3, 5, 8};
+  for (int filter = 0; filter < 5; ++filter) {
+    const std::string row{static_cast<char>(filter), 5, 3};
+    EXPECT_EQ(read(folder, png(2, 1, 8, 0, row)), over(255, {5, second[filter]})) << filter;
+  }
+  // Paeth's predictor takes what is above to the left where it alone is nearest: 7 + 12 - 10 = 9, and 10 is.
+  EXPECT_EQ(read(folder, png(2, 2, 8, 0, std::string{0, 10, 12, 4, -3, 40})), over(255, {10, 12, 7, 50}));
+}
+
 TEST(Png, SaysWhatIsWrong) {
   const Folder folder;
   const auto error = [&](const std::string& content) {
@@ -123,12 +139,27 @@ TEST(Png, SaysWhatIsWrong) {
   EXPECT_EQ(error(""), "neither PNG nor a binary PGM or PPM (P5, P6): the file is empty");
   EXPECT_EQ(error("GIF89a garbage"), "neither PNG nor a binary PGM or PPM (P5, P6)");
   EXPECT_EQ(error(signature + header(0, 3, 8, 0)), "a picture of 0x3 pixels; sides from 1 to 65536 are understood");
+  EXPECT_EQ(error(signature + header(3, 0, 8, 0)), "a picture of 3x0 pixels; sides from 1 to 65536 are understood");
   EXPECT_EQ(error(signature + header(4000000000u, 3, 8, 0)),
             "a picture of 4000000000x3 pixels; sides from 1 to 65536 are understood");
+  EXPECT_EQ(error(signature + header(3, 65537, 8, 0)),
+            "a picture of 3x65537 pixels; sides from 1 to 65536 are understood");
   EXPECT_EQ(error(signature + header(2, 2, 8, 0, 1)), "interlaced PNG is not read; save it without");
-  EXPECT_EQ(error(signature + header(2, 2, 3, 0)), "colour type 0 with a depth of 3 bits is not PNG");
-  EXPECT_EQ(error(signature + header(2, 2, 8, 5)), "colour type 5 with a depth of 8 bits is not PNG");
+  EXPECT_EQ(error(signature + header(2, 2, 8, 0, 0, 1)),
+            "compression method 1 and filter method 0, and PNG has 0 and 0");
+  EXPECT_EQ(error(signature + header(2, 2, 8, 0, 0, 0, 2)),
+            "compression method 0 and filter method 2, and PNG has 0 and 0");
+  const std::pair<int, int> wrong_depths[] = {{0, 3}, {5, 8}, {3, 3}, {3, 16}, {2, 3}, {2, 4}, {4, 2}, {6, 32}};
+  for (const auto& [colour, depth] : wrong_depths)
+    EXPECT_EQ(error(signature + header(2, 2, depth, colour)),
+              fmt::format("colour type {} with a depth of {} bits is not PNG", colour, depth));
   EXPECT_EQ(error(signature + chunk("IDAT", "x")), "byte 8: chunk IDAT, and a PNG file begins with one IHDR");
+  EXPECT_EQ(error(signature + header(2, 2, 8, 0) + header(2, 2, 8, 0)),
+            "byte 33: chunk IHDR, and a PNG file begins with one IHDR");
+  EXPECT_EQ(error(signature + chunk("IHDR", "short")), "byte 8: IHDR has 5 bytes, must have 13");
+  for (const std::size_t size : {0u, 4u, 771u})
+    EXPECT_EQ(error(signature + header(2, 2, 8, 3) + chunk("PLTE", std::string(size, 'x'))),
+              "byte 33: a palette of " + std::to_string(size) + " bytes, and 1 to 256 colours of 3 are understood");
   EXPECT_EQ(error(signature + header(2, 2, 8, 0) + chunk("ABCD", "")),
             "byte 33: chunk ABCD is needed to show the picture, and not understood");
   EXPECT_EQ(error(png(2, 1, 8, 3, std::string("\0\0\1", 3))), "the palette is missing");
@@ -139,6 +170,11 @@ TEST(Png, SaysWhatIsWrong) {
   EXPECT_EQ(error(signature + header(2, 1, 8, 0) + chunk("IDAT", "garbage") + chunk("IEND", "")),
             "the compressed pixels are damaged or cut off");
   EXPECT_EQ(error(png(2, 1, 8, 0, std::string("\0ab\0cd", 6))), "the pixels go on beyond the picture's size");
+  const std::string pixels = deflated(std::string("\0ab", 3));
+  for (std::size_t cut = 1; cut <= 4; ++cut) {  // of the stream's checksum, after all pixels
+    const std::string data = chunk("IDAT", pixels.substr(0, pixels.size() - cut)) + chunk("IEND", "");
+    EXPECT_EQ(error(signature + header(2, 1, 8, 0) + data), "the compressed pixels are damaged or cut off") << cut;
+  }
   // A size that the file cannot hold is refused before memory is asked for.
   EXPECT_CONTAINS(error(png(9000, 9000, 16, 6, std::string("\0ab", 3))), "bytes of compressed pixels cannot hold");
   EXPECT_CONTAINS(error(png(65536, 65536, 1, 0, std::string(600'000, '\0'))), "65536x65536 pixels is larger than any");
@@ -169,9 +205,20 @@ TEST(Netpbm, GrayAndColour) {
   EXPECT_EQ(error("P5 x 1 255\nabc"), "byte 3: the width is expected, a number of at most 7 digits");
   EXPECT_EQ(error("P5 3 123456789 255\n"), "byte 5: the height is expected, a number of at most 7 digits");
   EXPECT_EQ(error("P5 3 1"), "byte 5: the height is expected, a number of at most 7 digits");
-  EXPECT_EQ(error("P5 0 1 255\n"), "a picture of 0x1 pixels; sides from 1 to 65536 are understood");
-  EXPECT_EQ(error("P5 1 1 70000\nab"), "the largest value is 70000, must be 1 to 65535");
+  EXPECT_EQ(error("P5 3, 1 255\n"), "byte 3: the width is expected, a number of at most 7 digits");
+  EXPECT_EQ(error("P5 3x 1 255\n"), "byte 3: the width is expected, a number of at most 7 digits");
+  EXPECT_EQ(error("P5 # 3 1 255"), "byte 12: the width is expected, a number of at most 7 digits");
+  EXPECT_EQ(error("P5\n"), "byte 3: the width is expected, a number of at most 7 digits");
+  for (const std::string sides : {"0x1", "1x0", "65537x1", "1x65537"}) {
+    std::string words = sides;
+    words[sides.find('x')] = ' ';
+    EXPECT_EQ(error("P5 " + words + " 255\n"),
+              "a picture of " + sides + " pixels; sides from 1 to 65536 are understood");
+  }
+  for (const std::string most : {"0", "65536"})
+    EXPECT_EQ(error("P5 1 1 " + most + "\nab"), "the largest value is " + most + ", must be 1 to 65535");
   EXPECT_EQ(error("P5 2 1 97\nab"), "byte 11: value 98 is above the largest, 97");
+  EXPECT_EQ(error("P"), "neither PNG nor a binary PGM or PPM (P5, P6)");
   EXPECT_EQ(error("P3 1 1 255 1 2 3"), "neither PNG nor a binary PGM or PPM (P5, P6)");
 }
 
@@ -183,6 +230,7 @@ TEST(ImageFolder, ClassesAreFolders) {
   written(folder.file("set/cats/b.PNG"), png(1, 1, 8, 2, std::string("\0\1\2\3", 4)));
   written(folder.file("set/cats/a.png"), png(1, 1, 8, 2, std::string("\0\4\5\6", 4)));
   written(folder.file("set/cats/notes.txt"), "no picture");
+  written(folder.file("set/README"), "no class");
   const Dataset data = image_folder(folder.file("set"));
   EXPECT_EQ(data.classes, (std::vector<std::string>{"cats", "dogs"}));
   EXPECT_EQ(data.inputs.type(), f32(3, 1, 1, 3));

@@ -63,6 +63,9 @@ TEST(Npy, ReadsEveryTypeAndOrder) {
             (std::vector<double>{1, 3, 5, 2, 4, 6}));
   EXPECT_EQ(parsed(typed("|u1", "(1,2,1,3)", "\x01\x02\x03\x04\x05\x06", true)).numbers(),
             (std::vector<double>{1, 3, 5, 2, 4, 6}));
+  EXPECT_EQ(parsed(typed(">f8", "(1,)", std::string("\x3f\xf8\0\0\0\0\0\0", 8))).numbers(), (std::vector<double>{1.5}));
+  // One axis has one order.
+  EXPECT_EQ(parsed(typed("|u1", "(3,)", "\x01\x02\x03", true)).numbers(), (std::vector<double>{1, 2, 3}));
   // Keys in any order and quotes, no comma at the end.
   EXPECT_EQ(parsed(npy("{\"shape\":(1,),\"fortran_order\":False,\"descr\":\"|b1\"}", "\x01")).type(), boolean(1));
 }
@@ -83,6 +86,7 @@ TEST(Npy, WritesWhatNumpyWrites) {
     EXPECT_EQ(read_npy(folder.file("b.npy")).type(), type);
     EXPECT_EQ(read_npy(folder.file("b.npy")).numbers(), ones.numbers());
   }
+  EXPECT_EQ(run_error_of([&] { write_npy(Tensor(), "c.npy"); }), "c.npy: an empty tensor cannot be written");
   EXPECT_CONTAINS(run_error_of([&] { write_npy(Tensor(bf16(2)), folder.file("c.npy")); }),
                   "NumPy has no bf16: cast it to f32");
   EXPECT_FALSE(std::filesystem::exists(folder.file("c.npy")));
@@ -111,7 +115,31 @@ TEST(Npy, NamesWhatIsWrong) {
   EXPECT_CONTAINS(refusal(npy("{'descr': '|u1", "abc")), "a text without an end");
   EXPECT_CONTAINS(refusal(typed("|b1", "(1,)", "\x02")), "a byte of 0x2 is not a b1");
   EXPECT_CONTAINS(refusal(std::string("\x93NUMPY\x02\x00\xff\xff\xff\xff", 12)), "longer than the limit of 65536");
-  EXPECT_CONTAINS(refusal(std::string("\x93NUMPY\x04\x00", 8)), "version 4 is none of 1 to 3");
+  for (const int version : {0, 4})
+    EXPECT_EQ(refusal("\x93NUMPY" + std::string{static_cast<char>(version), '\0'}),
+              "a.npy: byte 6: version " + std::to_string(version) + " is none of 1 to 3");
+}
+
+TEST(Npy, NamesWhatIsWrongInADictionary) {
+  // The dictionary begins at byte 10, and a line feed follows it.
+  const std::string types = " is none of f4 f8 i1 i2 i4 i8 u1 u2 b1";
+  const std::string lacking = "the header lacks one of descr, fortran_order, shape";
+  const std::pair<const char*, std::string> cases[] = {
+      {"", "byte 11: `{` was expected, and here is ``"},
+      {"{", "byte 12: a key in quotes was expected"},
+      {"{1: 2}", "byte 11: a key in quotes was expected"},
+      {"{'descr' '|u1'}", "byte 19: `:` was expected, and here is `'|u1'}\\x0a`"},
+      {"{'descr':", "byte 20: a type in quotes was expected"},
+      {"{'descr': ''}", "byte 22: type ``" + types},
+      {"{'descr': 'xf4'}", "byte 25: type `xf4`" + types},
+      {"{'fortran_order': 0}", "byte 28: True or False was expected"},
+      {"{'shape': (3 4)}", "byte 23: `,` or `)` was expected"},
+      {"{'shape': (3,), 'fortran_order': True}", "byte 49: " + lacking},
+      {"{'descr': '|u1', 'shape': (3,)}", "byte 42: " + lacking},
+      {"{'descr': '|u1', 'fortran_order': True}", "byte 50: " + lacking},
+      {"{} {}", "byte 13: something follows the dictionary"},
+  };
+  for (const auto& [dictionary, message] : cases) EXPECT_EQ(refusal(npy(dictionary, "abc")), "a.npy: " + message);
 }
 
 TEST(Npz, ReadsWhatNumpyCompressed) {
