@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a host program loads: the shared library comes with it, and goes with it.
+#include <memory>
+
 #include "job.h"
 #include "thalweg/thalweg.h"
 
