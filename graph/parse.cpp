@@ -115,8 +115,9 @@ class Scanner {
     return "'" + shown(text_.substr(at_, end - at_)) + "'";
   }
 
+  /// Steps over `c`, which is not '\0', if it stands here.
   bool takes(char c) {
-    if (peek() != c || at_end()) return false;
+    if (peek() != c) return false;
     ++at_;
     return true;
   }
@@ -166,11 +167,10 @@ class Scanner {
   std::string quoted() {
     const std::size_t start = at_++;
     std::string value;
-    while (true) {
-      if (at_end() || peek() == '\n') fail(start, "this quoted text has no end in its line");
-      const char c = text_[at_++];
+    for (;;) {
+      const char c = next_quoted(start);
       if (c == '"') return value;
-      if (c == '\\') value += escaped();
+      if (c == '\\') value += escaped(start);
       else if (c >= 0x20 && c < 0x7f) value += c;
       else fail(at_ - 1, "'{}' must be written as an escape in a quoted text", shown({&c, 1}));
     }
@@ -190,9 +190,13 @@ class Scanner {
     at_ = static_cast<std::size_t>(end - text_.data());
   }
 
-  char escaped() {
+  char next_quoted(std::size_t quote) {
+    if (at_end() || peek() == '\n') fail(quote, "this quoted text has no end in its line");
+    return text_[at_++];
+  }
+  char escaped(std::size_t quote) {
     const std::size_t start = at_ - 1;
-    const char c = at_end() ? '\0' : text_[at_++];
+    const char c = next_quoted(quote);
     switch (c) {
       case '"':
       case '\\': return c;
@@ -239,7 +243,7 @@ std::vector<T> read_list(Scanner& in, F element) {
   std::vector<T> list;
   in.skip_space();
   if (in.takes(']')) return list;
-  while (true) {
+  for (;;) {
     if (list.size() == longest_list) in.fail(start, "this list has more than {} values", longest_list);
     list.push_back(element());
     in.skip_space();
@@ -285,7 +289,7 @@ std::vector<Attr> read_attrs(Scanner& in, const OpDef& op) {
   std::vector<Attr> attrs;
   in.skip_blanks();
   if (!in.takes('{')) return attrs;
-  while (true) {
+  for (;;) {
     const std::size_t start = in.at();
     const AttrSpec& spec = read_attr_name(in, op);
     if (std::any_of(attrs.begin(), attrs.end(), [&](const Attr& other) { return other.name == spec.name; }))
@@ -387,7 +391,7 @@ class Builder {
 
   Graph build() {
     read_header();
-    while (true) {
+    for (;;) {
       in_.skip_lines();
       if (in_.takes('}')) break;
       if (in_.peek() == '%' || in_.peek() == '@') define(read_definition(in_));
@@ -395,7 +399,7 @@ class Builder {
     }
     in_.skip_lines();
     if (!in_.at_end()) in_.fail(in_.at(), "expected the end of the text after '}}', got {}", in_.got());
-    verify(graph_);
+    said_at(0, [&] { verify(graph_); });
     return graph_;
   }
 
@@ -497,10 +501,8 @@ class Builder {
   /// A node that is added later must not draw the same numbers.
   void keep_key(const Node& node) {
     std::int64_t& keys = detail::Access::state(graph_).keys;
-    for (const Attr& attr : node.attrs)
-      if (attr.name == "key" && attr.value.kind() == AttrKind::integer &&
-          attr.value.integer() < std::numeric_limits<std::int64_t>::max())
-        keys = std::max(keys, attr.value.integer() + 1);
+    const std::int64_t key = node.attrs.integer("key");
+    if (key < std::numeric_limits<std::int64_t>::max()) keys = std::max(keys, key + 1);
   }
 
   /// The name that the results give to the node: empty if they are numbers.

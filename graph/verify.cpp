@@ -158,7 +158,9 @@ class Verifier {
         continue;
       }
       const NodeId id = update.variable.node;
-      if (graph_.node(id).op->name != "variable") problem("update of {}, which is not a variable", name_of(id));
+      const OpDef* op = graph_.node(id).op;
+      if (!op) continue;  // said of the node itself
+      if (op->name != "variable") problem("update of {}, which is not a variable", name_of(id));
       if (!updated.insert(id).second) problem("{} is updated twice", name_of(id));
       if (graph_.type(update.variable) != graph_.type(update.next))
         problem("update of {}: it is {} and its next value {}", name_of(id), to_string(graph_.type(update.variable)),

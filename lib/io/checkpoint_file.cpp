@@ -29,11 +29,13 @@ std::string tensor_digests(const Safetensors& content) {
   return lines;
 }
 
-/// Where the file's digest stands in a header, in bytes; npos unless there is exactly one.
+/// Where the file's digest stands in a header, in bytes; npos if nowhere. No key comes twice.
 std::size_t digest_place(std::string_view header) {
   const std::string before = fmt::format("\"{}\":\"", file_digest_key);
-  const std::size_t place = header.find(before);
-  if (place == header.npos || header.find(before, place + 1) != header.npos) return header.npos;
+  std::size_t place = header.find(before);
+  // At the end of a longer key its quote is escaped.
+  while (place != header.npos && header[place - 1] == '\\') place = header.find(before, place + 1);
+  if (place == header.npos) return header.npos;
   const std::size_t begin = place + before.size();
   return begin + no_digest.size() < header.size() && header[begin + no_digest.size()] == '"' ? begin : header.npos;
 }

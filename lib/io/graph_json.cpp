@@ -105,15 +105,11 @@ class Converter {
 
   /// `text:12:5: what` as `net.json:34:3: node 10: what`.
   [[noreturn]] void retell(std::string_view message) const {
-    constexpr std::string_view mark = "text:";
     std::size_t line = 0;
-    if (message.starts_with(mark))
-      std::from_chars(message.data() + mark.size(), message.data() + message.size(), line);
-    const std::size_t colon = line == 0 ? message.npos : message.find(": ");
+    std::from_chars(message.data() + std::min(message.size(), message.find(':') + 1), message.data() + message.size(), line);
     const auto after = std::upper_bound(lines_.begin(), lines_.end(), line,
                                         [](std::size_t n, const Line& l) { return n < l.first; });
-    const std::string_view what = colon == message.npos ? message : message.substr(colon + 2);
-    fail_text(after == lines_.begin() ? At{} : (after - 1)->at, fmt::format(": {}", what));
+    fail_text(after == lines_.begin() ? At{} : (after - 1)->at, message.substr(message.find(": ")));
   }
 
   /// What the text calls each value; of a node's name only what its first result is called.

@@ -38,9 +38,11 @@ class Archive {
     std::map<std::string, Tensor> tensors;
     std::uint64_t end = 0, total = 0;
     for (const Entry& e : entries) {
-      if (e.offset < end) entry_error(e, "its bytes overlap those of the entry before");
       total += e.size;
       if (total > largest_file) entry_error(e, fmt::format("more than {} bytes in all", largest_file));
+    }
+    for (const Entry& e : entries) {
+      if (e.offset < end) entry_error(e, "its bytes overlap those of the entry before");
       const std::span<const std::byte> packed = packed_bytes(e, end);
       const std::string source = fmt::format("{}: {}", path_, shown(e.name));
       const std::vector<std::byte> inflated =

@@ -88,7 +88,6 @@ class Parser {
     const json header = strict_json(header_text(), deepest_header, "the header", [&](std::size_t at) {
       return fmt::format("{}: byte {}", path_, before_header + at);
     });
-    if (!header.is_object()) run_error("{}: the header is not a JSON object", path_);
     Safetensors content;
     std::vector<Entry> entries;
     for (const auto& [key, value] : header.items()) {
@@ -101,6 +100,7 @@ class Parser {
   }
 
  private:
+  /// What begins with {: if it is JSON, an object.
   std::string_view header_text() {
     if (in_.remaining() < 8) run_error("{}: {} bytes are too few for a header", path_, in_.remaining());
     const auto length = in_.little_endian<std::uint64_t>("the header's length");

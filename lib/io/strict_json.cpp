@@ -66,11 +66,11 @@ class Watch {
   std::vector<std::set<std::string>> keys_;
 };
 
-/// "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error …" from "syntax error" on.
+/// "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error …" from "syntax error" on; "number
+/// overflow …" follows the first bracket at once.
 std::string_view told_by(std::string_view message) {
-  if (const auto close = message.find("] "); close != message.npos) message.remove_prefix(close + 2);
-  if (message.starts_with("parse error"))
-    if (const auto colon = message.find(": "); colon != message.npos) message.remove_prefix(colon + 2);
+  for (const std::string_view before : {"] ", ": "})
+    if (const auto at = message.find(before); at != message.npos) message.remove_prefix(at + before.size());
   return message;
 }
 

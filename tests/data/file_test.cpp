@@ -53,6 +53,23 @@ TEST(Gunzip, RefusesEveryTruncation) {
     EXPECT_THROW(inflated(packed.substr(0, n)), RunError) << n << " of " << packed.size() << " bytes";
 }
 
+TEST(Gunzip, RefusesEveryTruncationOfMoreThanOneChunk) {
+  // Cut where a chunk of the result is full, the data ends while zlib still has some to give.
+  const std::string packed = gzip(std::string(600'000, '\0'));
+  for (std::size_t n = 2; n < packed.size(); ++n)
+    EXPECT_EQ(run_error_of([&] { inflated(packed.substr(0, n)); }),
+              "packed: the gzip data is cut off after " + std::to_string(n) + " bytes");
+}
+
+TEST(InflateRaw, RefusesEveryTruncation) {
+  const std::string text = "the line of steepest descent along a valley", packed = gzip(text);
+  const std::string raw = packed.substr(10, packed.size() - 18);  // without gzip's header, CRC and size
+  EXPECT_EQ(text_of(inflate_raw(bytes_of(raw), text.size(), "raw")), text);
+  for (std::size_t n = 0; n < raw.size(); ++n)
+    EXPECT_EQ(run_error_of([&] { inflate_raw(bytes_of(raw.substr(0, n)), text.size(), "raw"); }),
+              "raw: the deflate data is cut off after " + std::to_string(n) + " bytes");
+}
+
 TEST(Gunzip, RefusesDamage) {
   const std::string text = "the line of steepest descent along a valley";
   const std::string packed = gzip(text);

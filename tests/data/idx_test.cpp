@@ -78,6 +78,9 @@ TEST(Images, ScalesAndChecks) {
 
   const std::string swapped = run_error_of([&] { read_idx_images(t, x); });
   EXPECT_CONTAINS(swapped, "holds images (magic 2051) where labels (magic 2049) are expected");
+  EXPECT_EQ(run_error_of([&] { read_idx_images(t, t); }),
+            t + ": holds labels (magic 2049) where images (magic 2051) are expected: are the two files swapped?");
+  EXPECT_EQ(run_error_of([&] { read_idx_images(x, t, 0); }), "0 classes, and at least 1 is needed");
   EXPECT_CONTAINS(run_error_of([&] { read_idx_images(x, folder.write("two", labels("\x01\x02"))); }),
                   "holds 3 images");
   EXPECT_CONTAINS(run_error_of([&] { read_idx_images(x, folder.write("ten", labels("\x01\x0A\x01"))); }),

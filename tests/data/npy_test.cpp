@@ -253,6 +253,12 @@ TEST(Npz, RefusesLies) {
   const std::size_t entry = bomb.find("PK\x01\x02");
   bomb.replace(entry + 24, 4, std::string("\xf0\xff\xff\xff", 4));
   EXPECT_CONTAINS(refusal_of(bomb), "82 bytes cannot inflate to 4294967280");
+  for (std::size_t at = bomb.find("PK\x01\x02"); at != bomb.npos; at = bomb.find("PK\x01\x02", at + 1))
+    bomb.replace(at + 24, 4, std::string("\xf0\xff\xff\xff", 4));
+  EXPECT_CONTAINS(refusal_of(bomb), "ok.npy: more than 8589934592 bytes in all");
+  std::string twice = two;
+  for (std::size_t at = 0; (at = twice.find("b.npy", at)) != twice.npos;) twice[at] = 'a';
+  EXPECT_CONTAINS(refusal_of(twice), "a.npy: comes twice");
 }
 
 }  // namespace

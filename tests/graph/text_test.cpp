@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -17,6 +18,7 @@
 #include "thalweg/graph/print.h"
 #include "thalweg/graph/rewrite.h"
 #include "thalweg/lib/io/graph_text.h"
+#include "thalweg/lib/io/strict_json.h"
 #include "thalweg/ops/matmul.h"
 #include "thalweg/ops/norm.h"
 #include "thalweg/ops/pointwise.h"
@@ -172,6 +174,10 @@ TEST(Text, RestoresKeysOfRandomOps) {
   expect_round_trip(g);
   Graph more = parse(print(g));
   EXPECT_EQ(more.next_key(), 42);
+  // After the largest key there is none that no other has.
+  Graph last = parse("graph g {\n @step = variable : i64[]\n"
+                     " %0 = random_uniform @step {key=9223372036854775807} : f32[3]\n output r = %0\n}\n");
+  EXPECT_EQ(last.next_key(), 0);
 }
 
 TEST(Text, AcceptsWhatAPersonWrites) {
@@ -201,7 +207,23 @@ TEST(Text, KeepsStrangeFileNames) {
   input(g, "x", f32(), {"dir/a \"b\"\n#:7.cpp", 3});
   input(g, "y", f32(), {"backward", 3});
   input(g, "z", f32(), {"in", 3});
+  input(g, "w", f32(), {"C:\\nets\tof\r\x01.cpp", 3});
   expect_round_trip(g);
+}
+
+TEST(Text, KeepsOnlySoManyFileNames) {
+  // In a process of its own: the names stay as long as it lives.
+  std::string text = "graph g {\n";
+  for (int i = 0; i <= 65'536; ++i) {
+    const std::string n = std::to_string(i);
+    text += "  %v" + n + " = input : f32[]  # net" + n + ".cpp:1\n";
+  }
+  EXPECT_EXIT(
+      {
+        const std::string told = message_of([&] { parse(text + "}", "net.txt"); });
+        std::exit(told.ends_with(": more than 65536 different file names in annotations") ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST(Text, ReadsTypesOfEveryKind) {
@@ -281,7 +303,7 @@ constexpr const char* net_json = R"({"name": "g",
 "graph": [
 {"name": "%x", "op": "input", "attrs": {}, "inputs": [], "outputs": [{"id": 0, "dtype": "f32", "shape": [2, 3]}],
  "scope": "", "origin": "forward", "line": "net.cpp:2"},
-{"name": "%0", "op": "sum", "attrs": {"origin": {"value": "backward"}, "axes": {"value": [0]}, "keep_dims": {"value": 0}},
+{"name": "%0", "op": "sum", "attrs": {"origin": {"value": "backward"}, "scope": {"value": "block"}, "line": {"value": ""}, "axes": {"value": [0]}, "keep_dims": {"value": 0}},
  "inputs": [{"id": 0}], "outputs": [{"id": 1, "dtype": "f32", "shape": [3]}],
  "scope": "block/a", "origin": "backward", "line": ""},
 {"name": "@w", "op": "variable", "attrs": {"seed": {"value": -7}, "init": {"value": "he_normal"}}, "inputs": [],
@@ -307,6 +329,7 @@ TEST(Json, IsReadAsTheGraphThatItWas) {
   for (const char* part : {"sum %x {axes=[0]", "# backward in block/a", "{init=he_normal, seed=-7}", ": f64[3]", "# net.cpp:2",
                            "values=[1.5,nan,-inf]", "output y = %", "update @w <- %"})
     EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
+  EXPECT_EQ(print(graph_of(net_with(R"("g")", R"("A.b-c")"), "net.json")).substr(0, 13), "graph A.b-c {");
   const Graph bare = graph_of(R"(  {"name": "g", "graph": []})", "net.json");
   EXPECT_TRUE(bare.outputs().empty() && bare.updates().empty());
   const std::string from = R"("f64", "shape": [3]}], "scope")";
@@ -318,12 +341,43 @@ TEST(Json, IsReadAsTheGraphThatItWas) {
   }
 }
 
+TEST(Json, IsReadWithSeveralResults) {
+  const std::string text = print(graph_of(net_with("\"shape\": [3]}], \"scope\": \"\", \"origin\": \"forward\", \"line\": \"\"}],\n\"outputs\": [",
+                                                   R"("shape": [3]}], "scope": "", "origin": "forward", "line": ""},
+{"name": "%3", "op": "batch_norm_training", "attrs": {}, "inputs": [{"id": 0}, {"id": 1}, {"id": 2}],
+ "outputs": [{"id": 3, "dtype": "f32", "shape": [2, 3]}, {"id": 4, "dtype": "f32", "shape": [3]},
+  {"id": 5, "dtype": "f32", "shape": [3]}], "scope": "", "origin": "forward", "line": ""}],
+"outputs": [{"name": "variance", "value": 5}, )"), "net.json"));
+  for (const char* part : {"  %3, %4, %5 = batch_norm_training %x, %0, %2 ", ": f32[2,3], f32[3], f32[3]", "output variance = %5"})
+    EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
+}
+
+TEST(Json, ElementsOfAListAreFound) {
+  struct Case {
+    const char *text, *key;
+    std::size_t index, at;
+  };
+  for (const auto& [text, key, index, at] : std::vector<Case>{
+           {R"({"a": [10, 20]})", "a", 0, 7},
+           {R"({"a": [10, 20]})", "a", 1, 11},
+           {"{\"a\":\r\n\t[10,\r\n\t20]}", "a", 1, 15},
+           {R"({"o": {"a": [1]}, "a": [10]})", "a", 0, 24},
+           {R"({"a\"": [1], "a": ["x\\", 10]})", "a", 1, 26},
+           {R"({"a": [[1, 2], {"b": 3}, 10]})", "a", 2, 25},
+           {R"({"a": [], "b": 10})", "a", 0, 0},
+           {R"({"a": [10]})", "a", 1, 0},
+           {R"({"a": [10]})", "b", 0, 0},
+           {R"({"a)", "a", 0, 0}})
+    EXPECT_EQ(element_in(text, key, index), at) << index << " of " << key << " in " << text;
+}
+
 TEST(Json, SaysWhereAndWhatIsWrong) {
   struct Case {
     const char *from, *to, *message;
   };
   for (const auto& [from, to, message] : std::vector<Case>{
            {R"("name": "g",)", "", "net.json:1:1: the graph lacks `name`"},
+           {R"("g")", R"("9g")", "net.json:1:1: the graph: graph name '9g' is not allowed"},
            {R"("g")", "7", "the graph has a `name` that is not a text"},
            {R"("g")", R"("")", "the graph has `` as its `name`: only letters, digits and _ . / - may stand there"},
            {R"("g")", R"("{")", "the graph has `{` as its `name`"},
@@ -336,6 +390,7 @@ TEST(Json, SaysWhereAndWhatIsWrong) {
            {R"("%0")", R"("0")", "net.json:5:1: node 1 is called `0`, and values are called %NAME or @NAME"},
            {R"("%0")", R"("%")", "node 1 is called `%`"},
            {R"("%0")", R"("00")", "node 1 is called `00`"},
+           {R"("%0")", R"("%-a")", "net.json:5:1: node 1: sum name '-a' is not allowed"},
            {R"("%0")", R"("%a b")", "node 1 is called `%a b`"},
            {R"("id": 1)", R"("id": -1)", "node 1 has a `id` that is not a whole number from 0 on"},
            {R"("id": 1)", R"("id": 0)", "node 1 makes value 0, which another makes too"},
@@ -381,7 +436,8 @@ TEST(Json, SaysWhereAndWhatIsWrong) {
            {R"("value": 2})", R"("value": 2}, {"name": "y", "value": 1})", "output 1: "},
            {R"("variable": "w")", R"("variable": "v")", "net.json:15:13: update 0: "},
            {R"("value": 8})", R"("value": "8"})", "update 0 has a `value` that is not a whole number from 0 on"},
-           {R"("updates": [)", R"("updates": [[)", "is not JSON"},
+           {R"("updates": [)", R"("updates": [[)", "net.json:15:44: the file is not JSON: syntax error while parsing array"},
+           {"[1.5", "[1e999", "net.json:10:70: the file is not JSON: number overflow parsing '1e999'"},
            {R"("name": "g")", R"("name": "g", "name": "h")", "holds `name` twice"},
            {R"("name": "y")", R"("name": [[[[[[1]]]]]])", "is nested deeper than the format is"}}) {
     const std::string changed = net_with(from, to);
@@ -392,6 +448,7 @@ TEST(Json, SaysWhereAndWhatIsWrong) {
   std::string large = "{";
   large.resize(longest_text + 1, ' ');
   EXPECT_EQ(message_of([&] { graph_of(large, "net.json"); }), "net.json: 268435457 bytes; at most 268435456 are read");
+  EXPECT_EQ(message_of([&] { parse(large); }), "text:1:1: the text has 268435457 bytes; at most 268435456 are read");
 }
 
 TEST(Json, CountsTheLinesOfManyNumbers) {

@@ -79,6 +79,7 @@ TEST(Verify, CatchesAWrongNumberOfOperands) {
             "graph 'g' is not valid:\n    the operand list does not fit the 5 nodes");
   for (void (*corrupt)(detail::GraphState&) : {+[](detail::GraphState& s) { s.first_operand.pop_back(); },
                                                +[](detail::GraphState& s) { s.first_operand.front() = 1; },
+                                               +[](detail::GraphState& s) { std::fill_n(s.first_operand.begin(), 3, 1u); },
                                                +[](detail::GraphState& s) { std::swap(s.first_operand[2], s.first_operand[4]); }})
     EXPECT_EQ(problems_after(corrupt), "graph 'g' is not valid:\n    the operand list does not fit the 5 nodes");
 }
@@ -155,6 +156,16 @@ TEST(Verify, CatchesBadUpdates) {
 TEST(Verify, CatchesANodeWithoutAnOpOrResult) {
   EXPECT_EQ(problems_after([](auto& s) { s.nodes[3].op = nullptr; }),
             "graph 'g' is not valid:\n    %3: a node without an op");
+  EXPECT_EQ(problems_after([](auto& s) {
+              s.nodes[2].op = nullptr;
+              s.nodes[2].types.clear();
+              s.outputs.clear();
+            }),
+            "graph 'g' is not valid:\n"
+            "    %2: a node without an op\n"
+            "    %0 leaky_relu: operand 0 is result 0 of %0 ? at g.cpp:3, which has 0");
+  EXPECT_EQ(problems_after([](auto& s) { s.nodes[1].op = nullptr; }),
+            "graph 'g' is not valid:\n    %1: a node without an op");
   EXPECT_NE(problems_after([](auto& s) { s.nodes[0].types.clear(); }).find("operand 0 is result 0 of %x input"),
             std::string::npos);
 }
@@ -181,6 +192,9 @@ TEST(Verify, ListsTwentyProblemsAndNoMore) {
   const std::string message = message_of([&] { verify(g); });
   EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 21);
   EXPECT_TRUE(message.ends_with("\n    (and perhaps more)")) << message;
+  const std::string outputs = problems_after([](auto& s) { s.outputs.resize(50, s.outputs[0]); });
+  EXPECT_EQ(std::count(outputs.begin(), outputs.end(), '\n'), 21);
+  EXPECT_TRUE(outputs.ends_with("there are two outputs 'y'\n    (and perhaps more)")) << outputs;
 }
 
 }  // namespace

@@ -156,6 +156,21 @@ TEST(CheckpointFile, TellsWhichDigestIsWrong) {
   }
 }
 
+TEST(CheckpointFile, ItsDigestIsNotThatOfALongerKey) {
+  const Folder folder;
+  Safetensors content = run_of(1);
+  for (const char* before : {"\"", "a\"", "~\""}) content.metadata[before + std::string(file_digest_key)] = "00000000";
+  write_checkpoint(content, folder.file("c"));
+  EXPECT_EQ(read_checkpoint(folder.file("c")).metadata, content.metadata);
+}
+
+TEST(CheckpointFile, ADigestTooShortForItsHeaderIsNone) {
+  const std::string header = "{\"__metadata__\":{\"" + std::string(tensor_digests_key) + "\":\"\",\"" +
+                             std::string(file_digest_key) + "\":\"\"}}";
+  const std::string file = static_cast<char>(header.size()) + std::string(7, '\0') + header;
+  EXPECT_EQ(run_error_of([&] { parse_checkpoint(bytes_of(file), "c"); }), "c: is not a checkpoint: it has no digests");
+}
+
 TEST(CheckpointFolder, LeavesWhatIsNoneOfItsFiles) {
   const Folder folder;
   const std::vector<std::string> names{

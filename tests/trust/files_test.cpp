@@ -327,6 +327,8 @@ TEST(Fault, WhatTheSystemSaysIsToldOrUnderstood) {
   const auto read = [&] { read_file(path, ~std::uint64_t{0}); };
   const auto lock = [&] { locked_file(folder.file("lock")); };
   const auto sync = [&] { sync_folder(folder.path()); };
+  const auto append = [&] { append_file(folder.file("log"), bytes_of("0.25\n")); };
+  const std::string empty = folder.write("empty", "");
   for (const auto& [answers, act, message] : std::vector<Case>{
            {{{"write", 0}}, write, "cannot write: Input/output error"},
            {{{"sync", -EINVAL}}, write, ""},
@@ -341,6 +343,12 @@ TEST(Fault, WhatTheSystemSaysIsToldOrUnderstood) {
            {{{"sync", -EIO}}, sync, "cannot flush the folder to the disk: Input/output error"},
            {{{"read", 0}}, read, "it became shorter while it was read: 0 of "},
            {{{"read", -EIO}}, read, "cannot read: Input/output error"},
+           {{{"read", -EIO}}, [&] { read_file(empty); }, "cannot read: Input/output error"},
+           {{{"write", 0}}, append, "cannot append: Input/output error"},
+           {{{"close", -EINTR}}, append, ""},
+           {{{"close", -EDQUOT}}, append, "cannot append: Disk quota exceeded"},
+           {{{"close", -EIO}, {"write", -ENOSPC}}, append, "cannot append: No space left on device"},
+           {{}, [] { append_file("/dev/full", bytes_of("x")); }, "/dev/full: cannot append: No space left on device"},
            {{{"size", 46}}, read, "there is no memory for its 70368744177664 bytes"},
            {{{"lock", -ENOTSUP}}, lock, ""},
            {{{"lock", -ENOLCK}}, lock, ""},
