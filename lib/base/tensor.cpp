@@ -3,18 +3,15 @@
 
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <new>
 
 #include "thalweg/graph/fail.h"
+#include "thalweg/lib/base/block.h"
 
 namespace thalweg {
 namespace {
-
-constexpr std::size_t alignment = 64;
 
 template <class F>
 decltype(auto) with_element(DType dtype, F f) {
@@ -49,14 +46,8 @@ T element_of(double x, std::size_t i, DType dtype) {
   }
 }
 
-struct Free {
-  void operator()(std::byte* bytes) const { std::free(bytes); }
-};
-using Block = std::unique_ptr<std::byte, Free>;
-
 detail::Shared<std::byte> allocate(std::size_t bytes) {
-  const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
-  Block block(static_cast<std::byte*>(std::aligned_alloc(alignment, whole)));
+  Block block = block_of(bytes);
   if (!block) run_error("not enough memory for {} bytes", bytes);
   auto* const home = new detail::Housed<Block>(std::move(block));
   return {home->object.get(), home};

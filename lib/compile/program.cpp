@@ -15,6 +15,7 @@
 #include "thalweg/graph/pipeline.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/graph/verify.h"
+#include "thalweg/lib/base/block.h"
 #include "thalweg/lib/base/logical_threads.h"
 #include "thalweg/lib/base/memory.h"
 #include "thalweg/lib/base/threads.h"
@@ -32,17 +33,12 @@ namespace {
 // Waking a second thread costs more than it brings below this work in a step.
 constexpr double small_step_flops = 4e6;
 
-struct Free {
-  void operator()(std::byte* bytes) const { std::free(bytes); }
-};
-using Block = std::unique_ptr<std::byte, Free>;
-
 Block allocate(std::size_t bytes, std::string_view what) {
   if (bytes == 0) return {};
-  auto* block = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+  Block block = block_of(bytes);
   if (!block) run_error("there is no memory for the {} of {} bytes", what, bytes);
-  std::memset(block, 0, bytes);
-  return Block(block);
+  std::memset(block.get(), 0, bytes);
+  return block;
 }
 
 /// A kernel with its addresses: all that a step reads of it.
