@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "thalweg/graph/min_cut.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/rewrite.h"
 #include "thalweg/lib/compile/summary.h"
@@ -55,10 +56,57 @@ class Parts {
 /// Nodes that the backward part may read as they are.
 using Kept = std::vector<bool>;
 
-Kept all_products(const Parts& parts) {
-  Kept kept(parts.graph().size());
-  for (NodeId id = 0; id < kept.size(); ++id) kept[id] = parts.stays(id) || is_product(parts.graph().node(id));
+/// In bytes. What is no product is all but free: of two plans that keep as much, the one that repeats less is better.
+double repeat_price(const Graph& graph, NodeId id, double product_price) {
+  constexpr double small_price = 1e-3;
+  if (!is_product(graph.node(id))) return small_price * flops(graph, id);
+  return product_price < FlowNetwork::unlimited ? product_price * flops(graph, id) : FlowNetwork::unlimited;
+}
+
+/// The values to keep so that their bytes, and `price` bytes for each operation of a product that is repeated, are fewest.
+/// Keeping a value is an edge through its node, repeating it an edge to the node; the cut between those who cannot but
+/// be computed and those whom the backward part reads takes the cheaper of the two everywhere at once (the partition of
+/// Jain et al. 2020, "Checkmate", solved without their bound on the peak; PyTorch's min-cut partitioner).
+Kept fewest_bytes(const Parts& parts, double price) {
+  const Graph& graph = parts.graph();
+  const auto count = static_cast<NodeId>(graph.size());
+  FlowNetwork network(2 * graph.size());
+  const auto in = [](NodeId id) { return 2 * std::size_t{id}; };
+  const auto out = [](NodeId id) { return 2 * std::size_t{id} + 1; };
+  for (NodeId id = 0; id < count; ++id) {
+    for (const ValueId v : graph.operands(id)) {
+      if (parts.stays(v.node) || parts.late(v.node)) continue;
+      if (parts.late(id))
+        network.to_sink(out(v.node), FlowNetwork::unlimited);
+      else
+        network.edge(out(v.node), in(id), FlowNetwork::unlimited);
+    }
+    if (parts.late(id) || parts.stays(id)) continue;
+    std::size_t bytes = 0;
+    for (const TensorType& type : graph.node(id).types) bytes += type.bytes();
+    network.edge(in(id), out(id), static_cast<double>(bytes));
+    network.from_source(in(id), repeat_price(graph, id, price));
+  }
+  const std::vector<bool> on_source_side = network.min_cut();
+  Kept kept(graph.size());
+  for (NodeId id = 0; id < count; ++id)
+    kept[id] = parts.stays(id) || (on_source_side[in(id)] && !on_source_side[out(id)]);
   return kept;
+}
+
+/// What a repeated operation may cost: a value of so many bytes for each of its product's operations is worth keeping.
+/// Without limit no product is repeated; then ever more of those that make many bytes with little work.
+std::vector<double> prices(const Parts& parts) {
+  const Graph& graph = parts.graph();
+  std::vector<double> bytes_by_flop;
+  for (NodeId id = 0; id < graph.size(); ++id)
+    if (parts.saved(id) > 0 && is_product(graph.node(id)) && flops(graph, id) > 0)
+      bytes_by_flop.push_back(static_cast<double>(parts.saved(id)) / flops(graph, id));
+  std::sort(bytes_by_flop.begin(), bytes_by_flop.end());
+  std::vector<double> out = {FlowNetwork::unlimited};
+  for (const std::size_t eighth : {7U, 6U, 5U, 4U, 2U})
+    if (!bytes_by_flop.empty()) out.push_back(bytes_by_flop[bytes_by_flop.size() * eighth / 8]);
+  return out;
 }
 
 /// For each node the last forward node that reads it, itself if there is none.
@@ -152,11 +200,13 @@ Recomputed with_copies(const Parts& parts, const Kept& kept) {
 
 }  // namespace
 
+std::vector<bool> fewest_bytes_kept(const Graph& graph, double price) { return fewest_bytes(Parts(graph), price); }
+
 std::vector<Recomputed> recompute_choices(const Graph& graph) {
   std::vector<Recomputed> choices;
   const Parts parts(graph);
   if (parts.all_saved() == 0) return choices;
-  choices.push_back(with_copies(parts, all_products(parts)));
+  for (const double price : prices(parts)) choices.push_back(with_copies(parts, fewest_bytes(parts, price)));
   for (const std::size_t segments : {2U, 3U, 4U, 6U, 8U, 12U, 16U, 24U})
     choices.push_back(with_copies(parts, crossings(parts, segments)));
   std::stable_sort(choices.begin(), choices.end(),

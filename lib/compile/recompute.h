@@ -14,11 +14,17 @@ struct Recomputed {
   double extra_flops;
 };
 
-/// Ways to keep less between the forward and the backward part, from the least extra work to the most: values that are
-/// cheap to make again from the results of heavy ops (pointwise, norms, pooling), then whole segments between cuts that
-/// few bytes cross (Chen et al. 2016), in more and more parts. Each copy is made just before its first use; copies are
+/// Ways to keep less between the forward and the backward part, from the least extra work to the most: the fewest bytes
+/// from which all else can be made again without repeating a product, found as a minimum cut, and with ever more of the
+/// products repeated that make many bytes with little work; then whole segments between cuts that few bytes cross
+/// (Chen et al. 2016), in more and more parts. Each copy is made just before its first use; copies are
 /// of the same ops with the same attributes, so their bits are those of the originals. Empty for graphs without a
 /// backward part.
 std::vector<Recomputed> recompute_choices(const Graph& graph);
+
+/// Which nodes' results to keep, so that their bytes, and `price` bytes for each operation of a product (matmul,
+/// convolution) that is repeated, are fewest; without limit none is. Other ops cost a thousandth of a byte an operation.
+/// True for what cannot be made again, and for what is too small to be worth it.
+std::vector<bool> fewest_bytes_kept(const Graph& graph, double price);
 
 }  // namespace thalweg
