@@ -72,7 +72,7 @@ Graph Value::graph() const {
 
 std::string label(const Graph& graph, ValueId id) {
   const Node& node = graph.node(id.node);
-  if (!node.name.empty()) return (node.op->name == "variable" ? "@" : "%") + node.name;
+  if (!node.name.empty()) return (node.op != nullptr && node.op->name == "variable" ? "@" : "%") + node.name;
   std::size_t number = id.result;
   for (NodeId before = 0; before < id.node; ++before)
     if (graph.node(before).name.empty()) number += graph.node(before).types.size();

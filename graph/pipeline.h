@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 
 namespace thalweg {
@@ -34,9 +34,9 @@ struct PipelineOptions {
   std::size_t rounds = 64;
   /// Called with the text before the first pass (stage `input`), and after each pass that changed it (`2 cse`:
   /// round and name).
-  std::function<void(std::string_view stage, const std::string& text)> dump = {};
+  Function<void(std::string_view stage, const std::string& text)> dump = {};
   /// Called after each pass that changed the graph. Costs a copy of the graph a pass.
-  std::function<void(const PassRun&)> trace = {};
+  Function<void(const PassRun&)> trace = {};
   /// Stops when so many passes have changed the graph: to find the first that is wrong.
   std::size_t limit = unlimited;
   static constexpr std::size_t unlimited = static_cast<std::size_t>(-1);

@@ -325,13 +325,13 @@ Value sum_of_paths(const Operand& x, const Value& straight, const Value& y) {
 
 }  // namespace
 
-Value residual(Operand x, const std::function<Value(Value)>& branch) {
+Value residual(Operand x, const Function<Value(Value)>& branch) {
   need_value(x, "residual");
   const Frame all_or_nothing(x.value.graph(), {});
   return sum_of_paths(x, x.value, branch(x.value));
 }
 
-Value residual(Operand x, const std::function<Value(Value)>& branch, const std::function<Value(Value)>& shortcut) {
+Value residual(Operand x, const Function<Value(Value)>& branch, const Function<Value(Value)>& shortcut) {
   need_value(x, "residual");
   const Frame all_or_nothing(x.value.graph(), {});
   const Value straight = shortcut(x.value);

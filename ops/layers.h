@@ -3,13 +3,13 @@
 
 #include <concepts>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/ops/convention.h"
 #include "thalweg/ops/init.h"
@@ -35,7 +35,7 @@ class Activation {
   Value operator()(Operand x) const { return apply_(std::move(x)); }
 
  private:
-  std::function<Value(Operand)> apply_;
+  Function<Value(Operand)> apply_;
 };
 
 struct DenseOptions {
@@ -176,10 +176,10 @@ THALWEG_API Value rms_norm(Operand x, const RmsNormOptions& options = {});
 /// [N,..] as [N, product of the rest].
 THALWEG_API Value flatten(Operand x);
 /// x + branch(x); both must be of one type (He et al. 2016).
-THALWEG_API Value residual(Operand x, const std::function<Value(Value)>& branch);
+THALWEG_API Value residual(Operand x, const Function<Value(Value)>& branch);
 /// shortcut(x) + branch(x): for a branch that changes the type, as a convolution with a window of 1 does.
-THALWEG_API Value residual(Operand x, const std::function<Value(Value)>& branch,
-                           const std::function<Value(Value)>& shortcut);
+THALWEG_API Value residual(Operand x, const Function<Value(Value)>& branch,
+                           const Function<Value(Value)>& shortcut);
 
 /// Share of samples, as an f32 scalar, whose largest score is at the label: scores [..,C] (logits or probabilities),
 /// labels (integers) [..]. Of equal scores the first counts.

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/ops/convention.h"
 
@@ -29,7 +29,7 @@ class THALWEG_API Clip {
   Values operator()(Values gradients) const { return clip_ ? clip_(std::move(gradients)) : gradients; }
 
  private:
-  std::function<Values(Values)> clip_;
+  Function<Values(Values)> clip_;
 };
 
 /// √Σ g² over all elements of all gradients, as an f64 scalar. It does not overflow where the norm itself is finite:

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 
 namespace thalweg {
@@ -25,7 +25,7 @@ class THALWEG_API Constraint {
   Value operator()(Value w) const { return constrained_(std::move(w)); }
 
  private:
-  std::function<Value(Value)> constrained_;
+  Function<Value(Value)> constrained_;
 };
 
 /// Over which axes a norm goes. Empty: all but the last, which is the norm of each unit's weights in a kernel of dense

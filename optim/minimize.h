@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/optim/clip.h"
 #include "thalweg/optim/constraint.h"
@@ -16,7 +16,7 @@
 namespace thalweg {
 
 /// Says of a variable whether something is for it.
-using Which = std::function<bool(const Value& variable)>;
+using Which = Function<bool(const Value& variable)>;
 /// Those whose name contains the text: `named("bias")`.
 THALWEG_API Which named(std::string text);
 

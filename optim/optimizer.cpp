@@ -94,7 +94,7 @@ Value Slots::begun(const Value& slot, const Value& first) { return select(is_fir
 
 void Slots::update(const Value& slot, const Value& next) { graph_.update({slot, loc_}, {next, loc_}); }
 
-Value Slots::running(std::string_view name, double fill, const std::function<Value(const Value&)>& next) {
+Value Slots::running(std::string_view name, double fill, const Function<Value(const Value&)>& next) {
   if (const auto known = made_->running.find(name); known != made_->running.end()) return known->second;
   const Value before = made_once(fmt::format("{}/{}", optimizer_, name), f64(), fill);
   const Treatment own = std::exchange(treatment_, {});
@@ -152,7 +152,7 @@ Value Slots::rate(const Schedule& schedule) {
   return known;
 }
 
-Value Slots::exact(std::string_view key, const std::function<Value()>& make) {
+Value Slots::exact(std::string_view key, const Function<Value()>& make) {
   const std::pair<std::string, Treatment> full(key, treatment_);
   if (const auto known = made_->scalars.find(full); known != made_->scalars.end()) return known->second;
   const Value made = make();
@@ -190,7 +190,7 @@ Value Slots::next(const Optimizer& optimizer, const Value& variable, const Value
   return next;
 }
 
-Value Slots::after(const Value& variable, std::string_view scope, const std::function<Value()>& make) {
+Value Slots::after(const Value& variable, std::string_view scope, const Function<Value()>& make) {
   const Frame frame(graph_, {.loc = loc_, .scope = scope, .origin = Origin::optimizer});
   variable_ = variable;
   const Value made = make();

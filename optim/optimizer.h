@@ -3,7 +3,6 @@
 
 #include <compare>
 #include <concepts>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/optim/schedule.h"
 
@@ -49,8 +49,8 @@ class THALWEG_API Optimizer {
  private:
   std::string name_ = "optimizer";
   std::optional<Schedule> rate_;
-  std::function<void(SourceLoc)> check_;
-  std::function<Value(Value, Value, Slots&)> next_;
+  Function<void(SourceLoc)> check_;
+  Function<Value(Value, Value, Slots&)> next_;
 };
 
 /// How a group of variables is treated otherwise than the rest.
@@ -82,7 +82,7 @@ class THALWEG_API Slots {
   void update(const Value& slot, const Value& next);
   /// What becomes of an f64 scalar that all variables share, the variable `<optimizer>/<name>`, first `fill`: a step
   /// ends with next(it), which is what comes back. `next` is called once, and sees rates without any group's factor.
-  Value running(std::string_view name, double fill, const std::function<Value(const Value&)>& next);
+  Value running(std::string_view name, double fill, const Function<Value(const Value&)>& next);
 
   /// The updates done before this one: an i64 scalar, 0 at the first.
   Value step() const { return step_; }
@@ -96,9 +96,9 @@ class THALWEG_API Slots {
   double decay(double setting) const { return treatment_.decay ? setting : 0; }
   /// An f64 scalar that is the same for all variables of a group, in the dtype of the variable at hand. `make` is
   /// called once for a group.
-  Value shared(std::string_view key, const std::function<Value()>& make) { return rounded(exact(key, make)); }
+  Value shared(std::string_view key, const Function<Value()>& make) { return rounded(exact(key, make)); }
   /// The same, left in f64.
-  Value exact(std::string_view key, const std::function<Value()>& make);
+  Value exact(std::string_view key, const Function<Value()>& make);
   /// An f64 scalar in the dtype of the variable at hand.
   Value rounded(const Value& exact);
   /// A number in the dtype of the variable at hand, one constant for all its uses.
@@ -108,7 +108,7 @@ class THALWEG_API Slots {
   /// Throws GraphError if the next value is not of the variable's type.
   Value next(const Optimizer& optimizer, const Value& variable, const Value& gradient, const Treatment& treatment = {});
   /// What `make` returns for the variable, made as next() makes what a rule says: same line, with that scope.
-  Value after(const Value& variable, std::string_view scope, const std::function<Value()>& make);
+  Value after(const Value& variable, std::string_view scope, const Function<Value()>& make);
   /// Says that the step counter ends as step + 1, unless something else in the graph already does.
   void count();
   /// The first rate that a rule asked for, an f64 scalar; empty if none did.

@@ -3,10 +3,10 @@
 
 #include <concepts>
 #include <cstdint>
-#include <functional>
 #include <type_traits>
 #include <utility>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 
 namespace thalweg {
@@ -24,7 +24,7 @@ class THALWEG_API Regularizer {
   Value operator()(Value w) const { return penalty_(std::move(w)); }
 
  private:
-  std::function<Value(Value)> penalty_;
+  Function<Value(Value)> penalty_;
 };
 
 /// lambda · Σ|w|, slope lambda · sign(w), 0 at 0 (Keras' L1; Tibshirani 1996). Error: lambda not finite or below 0.

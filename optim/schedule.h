@@ -3,7 +3,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/ops/convention.h"
 
@@ -61,7 +61,7 @@ class THALWEG_API Schedule {
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, Schedule> && std::is_invocable_r_v<Value, F&, Value>)
   Schedule(F at, std::optional<Duration> horizon = {})  // NOLINT: `.rate = [](Value step) { … }`
-      : at_(detail::share<const std::function<Value(Value)>>(std::move(at))), horizon_(horizon) {}
+      : at_(detail::share<const Function<Value(Value)>>(std::move(at))), horizon_(horizon) {}
 
   /// The number, if it is the same at every step.
   std::optional<double> number() const { return at_ ? std::nullopt : std::optional<double>(number_); }
@@ -74,7 +74,7 @@ class THALWEG_API Schedule {
  private:
   friend class Slots;
   double number_ = 0;
-  detail::Shared<const std::function<Value(Value)>> at_;
+  detail::Shared<const Function<Value(Value)>> at_;
   std::optional<Duration> horizon_;
 };
 

@@ -13,35 +13,40 @@ namespace thalweg::tool {
 namespace {
 
 struct Request : GraphRequest {
+  std::string command = "dump";
   std::string stage = "optim";
   std::string format;  ///< empty: text
   bool no_dot = false;
 };
 
+[[noreturn]] void stop(const Request& request, std::string_view wrong) {
+  throw Stop(wrong_usage, fmt::format("{} (see thalweg {} --help)", wrong, request.command));
+}
+
 /// A wrong word is wrong usage, found before the graph is read.
 template <class F>
-auto named(F&& find) {
+auto named(const Request& request, F&& find) {
   try {
     return find();
   } catch (const RunError& error) {
-    throw Stop(wrong_usage, std::string(error.what()) + " (see thalweg dump --help)");
+    stop(request, error.what());
   }
 }
 
 /// An option that would do nothing is not what was meant.
-[[noreturn]] void misused(std::string_view option, std::string_view format) {
-  throw Stop(wrong_usage, fmt::format("{} does not go with the format {} (see thalweg dump --help)", option, format));
+[[noreturn]] void misused(const Request& request, std::string_view option, std::string_view format) {
+  stop(request, fmt::format("{} does not go with the format {}", option, format));
 }
 
 Status dump_graph(const Request& request) {
   DumpOptions options{.compile = request.options(), .portable = request.portable,
                       .use_dot = !request.no_dot};
-  options.stage = named([&] { return stage_named(request.stage); });
+  options.stage = named(request, [&] { return stage_named(request.stage); });
   const std::string format = request.format.empty() ? request.json ? "json" : "text" : request.format;
-  options.format = named([&] { return dump_format_named(format); });
-  if (request.json && options.format != DumpFormat::json) misused("--json", format);
-  if (request.no_dot && options.format != DumpFormat::html) misused("--no-dot", format);
-  if (request.portable && options.format == DumpFormat::html) misused("--portable", format);
+  options.format = named(request, [&] { return dump_format_named(format); });
+  if (request.json && options.format != DumpFormat::json) misused(request, "--json", format);
+  if (request.no_dot && options.format != DumpFormat::html) misused(request, "--no-dot", format);
+  if (request.portable && options.format == DumpFormat::html) misused(request, "--portable", format);
   put(dump(request.graph(), options), request.out);
   return succeeded;
 }
@@ -76,6 +81,7 @@ void add_html(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "html", "Make a page for the browser: the graph at each stage, memory, what did not fuse (dump --format html)");
   const auto request = std::make_shared<Request>();
+  request->command = "html";
   request->format = "html";
   request->stage = "planned";
   add_source(command, *request);

@@ -3,7 +3,6 @@
 // choose for itself.
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -13,6 +12,7 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
+#include "thalweg/lib/base/block.h"
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/conv_code.h"
 #include "thalweg/lib/kernels/own.h"
@@ -103,13 +103,13 @@ std::string key_of(const KernelRequest& request, const Epilogue& epilogue) {
 class Room {
  public:
   void* take(std::size_t bytes) {
-    blocks_.emplace_back(std::aligned_alloc(64, (bytes + 64) / 64 * 64), &std::free);
+    blocks_.push_back(block_of(std::max<std::size_t>(bytes, 1)));
     if (!blocks_.back()) throw std::bad_alloc();
     return std::memset(blocks_.back().get(), 0, bytes);
   }
 
  private:
-  std::vector<std::unique_ptr<void, void (*)(void*)>> blocks_;
+  std::vector<Block> blocks_;
 };
 
 double seconds_of(const Kernel& kernel, const KernelRequest& request, const Epilogue& epilogue) {

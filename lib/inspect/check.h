@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/lib/compile/program.h"
 
@@ -30,7 +30,7 @@ struct CheckOptions {
   /// first ones are measured by differences of the compiled loss, and second ones are skipped. Of kernels only some are
   /// compared.
   double most_flops = 3e9;
-  std::function<void(const Verdict&)> each = {};  ///< called with each verdict as soon as it is known
+  Function<void(const Verdict&)> each = {};  ///< called with each verdict as soon as it is known
 };
 
 /// Checks a valid graph in every way that needs no data: its text reads back equal; the gradient and the second

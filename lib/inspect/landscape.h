@@ -3,13 +3,13 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/lib/base/chart.h"
 #include "thalweg/lib/base/tensor.h"
@@ -25,7 +25,7 @@ namespace thalweg {
 struct TestFunction {
   std::string name;
   std::string about;  ///< its formula
-  std::function<Value(Value x, Value y)> of;  ///< element by element, for values of any one shape
+  Function<Value(Value x, Value y)> of;  ///< element by element, for values of any one shape
   std::array<double, 2> x_range, y_range;     ///< what a picture shows
   std::array<double, 2> start;
   int steps = 100;

@@ -34,12 +34,12 @@ void AnyCallback::must_point() const {
   if (!callback_) throw RunError("a callback is an empty pointer");
 }
 
-AnyCallback AnyCallback::at_epoch_end(std::function<void(TrainingRun&)> function) {
+AnyCallback AnyCallback::at_epoch_end(Function<void(TrainingRun&)> function) {
   return LambdaCallback({.on_epoch_end = std::move(function)});
 }
 
 namespace {
-void call(const std::function<void(TrainingRun&)>& hook, TrainingRun& run) {
+void call(const Function<void(TrainingRun&)>& hook, TrainingRun& run) {
   if (hook) hook(run);
 }
 }  // namespace

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 #include "thalweg/graph/shared.h"
 #include "thalweg/lib/compile/program.h"
@@ -144,19 +144,19 @@ class THALWEG_API AnyCallback {
     must_point();
   }
   void must_point() const;
-  static AnyCallback at_epoch_end(std::function<void(TrainingRun&)> function);
+  static AnyCallback at_epoch_end(Function<void(TrainingRun&)> function);
   detail::Shared<Callback> callback_;
 };
 
 /// Functions in the place of hooks; those left out do nothing.
 struct THALWEG_API Hooks {
   bool sets_rate = false;  ///< whether one of them calls TrainingRun::set_rate()
-  std::function<void(TrainingRun&)> on_train_begin = {};
-  std::function<void(TrainingRun&)> on_epoch_begin = {};
-  std::function<void(TrainingRun&)> on_train_batch_begin = {};
-  std::function<void(TrainingRun&)> on_train_batch_end = {};
-  std::function<void(TrainingRun&)> on_epoch_end = {};
-  std::function<void(TrainingRun&)> on_train_end = {};
+  Function<void(TrainingRun&)> on_train_begin = {};
+  Function<void(TrainingRun&)> on_epoch_begin = {};
+  Function<void(TrainingRun&)> on_train_batch_begin = {};
+  Function<void(TrainingRun&)> on_train_batch_end = {};
+  Function<void(TrainingRun&)> on_epoch_end = {};
+  Function<void(TrainingRun&)> on_train_end = {};
 };
 
 /// A callback made of functions: `LambdaCallback({.on_train_batch_end = [&](TrainingRun& run) { … }})`.

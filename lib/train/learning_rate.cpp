@@ -78,7 +78,7 @@ void ReduceLROnPlateau::load(const CallbackState& state) {
   cooldown_ = static_cast<int>(state.number("cooldown"));
 }
 
-LearningRateScheduler::LearningRateScheduler(std::function<double(int, double)> schedule, SourceLoc loc) {
+LearningRateScheduler::LearningRateScheduler(Function<double(int, double)> schedule, SourceLoc loc) {
   if (!schedule) throw RunError("LearningRateScheduler: the schedule is an empty function", loc);
   schedule_ = [given = std::move(schedule), loc](int epoch, double rate) {
     const double next = given(epoch, rate);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
 #include <string>
 
+#include "thalweg/graph/function.h"
 #include "thalweg/lib/train/callback.h"
 #include "thalweg/lib/train/monitor.h"
 #include "thalweg/ops/convention.h"
@@ -53,7 +53,7 @@ class THALWEG_API ReduceLROnPlateau : public Callback {
 /// without a rate.
 class THALWEG_API LearningRateScheduler : public Callback {
  public:
-  explicit LearningRateScheduler(std::function<double(int epoch, double rate)> schedule,
+  explicit LearningRateScheduler(Function<double(int epoch, double rate)> schedule,
                                  SourceLoc loc = SourceLoc::current());
   std::string name() const override { return "LearningRateScheduler"; }
   bool sets_rate() const override { return true; }
@@ -61,7 +61,7 @@ class THALWEG_API LearningRateScheduler : public Callback {
   void on_epoch_begin(TrainingRun& run) override;
 
  private:
-  std::function<double(int, double)> schedule_;
+  Function<double(int, double)> schedule_;
 };
 
 }  // namespace thalweg

@@ -168,6 +168,11 @@ TEST(Verify, CatchesANodeWithoutAnOpOrResult) {
             "graph 'g' is not valid:\n    %1: a node without an op");
   EXPECT_NE(problems_after([](auto& s) { s.nodes[0].types.clear(); }).find("operand 0 is result 0 of %x input"),
             std::string::npos);
+  EXPECT_NE(problems_after([](auto& s) {
+              s.nodes[0].op = nullptr;
+              s.nodes[0].types.clear();
+            }).find("operand 0 is result 0 of %x ?"),
+            std::string::npos);
 }
 
 TEST(Verify, CatchesANodeWithManyOrNoResults) {

@@ -301,7 +301,10 @@ TEST(Inspect, AMisspeltWordGetsTheNearestOne) {
        "optim, folded, fused, laid-out, scheduled, planned (see thalweg dump --help)\n"},
       {"dump tiny --format jsn",
        "thalweg: there is no format 'jsn' (did you mean json?); the formats are text, dot, svg, "
-       "json, html (see thalweg dump --help)\n"}};
+       "json, html (see thalweg dump --help)\n"},
+      {"html tiny --stage fusd",
+       "thalweg: there is no stage 'fusd' (did you mean fused?); the stages are built, autodiff, "
+       "optim, folded, fused, laid-out, scheduled, planned (see thalweg html --help)\n"}};
   for (const auto& [arguments, message] : rows) {
     const Ran ran = thalweg_run(arguments);
     EXPECT_EQ(ran.status, 2);
