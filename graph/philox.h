@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -12,15 +13,18 @@ namespace thalweg {
 using PhiloxCounter = std::array<std::uint32_t, 4>;
 using PhiloxKey = std::array<std::uint32_t, 2>;
 
+constexpr int philox_rounds = 10;
+constexpr PhiloxCounter philox_round(PhiloxCounter c, PhiloxKey k) {
+  const std::uint64_t a = std::uint64_t{0xD2511F53} * c[0], b = std::uint64_t{0xCD9E8D57} * c[2];
+  return {static_cast<std::uint32_t>(b >> 32) ^ c[1] ^ k[0], static_cast<std::uint32_t>(b),
+          static_cast<std::uint32_t>(a >> 32) ^ c[3] ^ k[1], static_cast<std::uint32_t>(a)};
+}
+constexpr PhiloxKey next_key(PhiloxKey k) { return {k[0] + 0x9E3779B9, k[1] + 0xBB67AE85}; }
+
 /// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random
 /// words from a counter and a key. A pure function: nothing to store, nothing to order.
 constexpr PhiloxCounter philox(PhiloxCounter c, PhiloxKey k) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = std::uint64_t{0xD2511F53} * c[0], b = std::uint64_t{0xCD9E8D57} * c[2];
-    c = {static_cast<std::uint32_t>(b >> 32) ^ c[1] ^ k[0], static_cast<std::uint32_t>(b),
-         static_cast<std::uint32_t>(a >> 32) ^ c[3] ^ k[1], static_cast<std::uint32_t>(a)};
-    k = {k[0] + 0x9E3779B9, k[1] + 0xBB67AE85};
-  }
+  for (int round = 0; round < philox_rounds; ++round, k = next_key(k)) c = philox_round(c, k);
   return c;
 }
 
@@ -29,6 +33,10 @@ constexpr PhiloxCounter philox_counter(std::uint64_t low, std::uint64_t high) {
   return {static_cast<std::uint32_t>(low), static_cast<std::uint32_t>(low >> 32), static_cast<std::uint32_t>(high),
           static_cast<std::uint32_t>(high >> 32)};
 }
+
+/// Word j of counter (low + i, high) at [j][i]: the same numbers, in a quarter of the time.
+using PhiloxBlock = std::array<std::array<std::uint32_t, 256>, 4>;
+THALWEG_API PhiloxBlock philox_block(std::uint64_t low, std::uint64_t high, PhiloxKey key);
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads every bit over all bits.
 constexpr std::uint64_t mix_bits(std::uint64_t x) {
@@ -60,5 +68,7 @@ constexpr double uniform53(std::uint32_t high, std::uint32_t low) {
 /// A standard normal number by Box and Muller, in double: sqrt(-2 ln u) cos(2 pi w) with u = (a + 1) * 2^-32 in (0, 1]
 /// and w = b * 2^-32 in [0, 1).
 THALWEG_API double normal_of(std::uint32_t a, std::uint32_t b);
+/// out[i] = normal_of(a[i], b[i]), the same to the last bit.
+THALWEG_API void normals_of(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count);
 
 }  // namespace thalweg

@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <span>
+#include <tuple>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
@@ -56,18 +58,19 @@ double normal_within(double low, double high) {
 
 namespace {
 
-/// The random numbers of one variable, by element.
+/// The random numbers of one variable, a block of elements at a time: PhiloxBlock's number of them, or the last few.
 class Draws {
  public:
+  using Block = std::span<double>;
   Draws(std::int64_t seed, std::string_view name) : key_(philox_key(static_cast<std::uint64_t>(seed), fnv1a(name))) {}
 
-  double uniform(std::uint64_t k) const {
-    const PhiloxCounter words = at(k, 0);
-    return uniform53(words[0], words[1]);
+  void uniform(std::uint64_t first, Block out) const {
+    const PhiloxBlock words = philox_block(first, init_tag, key_);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = uniform53(words[0][i], words[1][i]);
   }
-  double normal(std::uint64_t k) const {
-    const PhiloxCounter words = at(k, 0);
-    return normal_of(words[0], words[1]);
+  void normal(std::uint64_t first, Block out) const {
+    const PhiloxBlock words = philox_block(first, init_tag, key_);
+    normals_of(words[0].data(), words[1].data(), out.data(), out.size());
   }
   /// Where a standard normal number has to lie.
   struct Bounds {
@@ -75,31 +78,37 @@ class Draws {
     /// Drawing again is for bounds that most numbers keep; in a tail the distribution function is inverted.
     bool is_tail;
     Bounds(double l, double h) : low(l), high(h), is_tail(normal_within(l, h) < 0.1) {}
+    bool hold(double x) const { return x >= low && x <= high; }
   };
-  double truncated(std::uint64_t k, const Bounds& bounds) const {
-    const auto [low, high, is_tail] = bounds;
-    if (is_tail) return low > 0 ? -inverted(k, -high, -low) : inverted(k, low, high);
-    for (std::uint64_t attempt = 0;; ++attempt) {
-      const PhiloxCounter words = at(k, attempt);
-      const double first = normal_of(words[0], words[1]);
-      if (first >= low && first <= high) return first;
-      const double second = normal_of(words[2], words[3]);
-      if (second >= low && second <= high) return second;
+  void truncated(std::uint64_t first, const Bounds& bounds, Block out) const {
+    if (bounds.is_tail) {
+      uniform(first, out);
+      const auto [low, high, is_tail] = bounds;
+      for (double& x : out) x = low > 0 ? -inverted(x, -high, -low) : inverted(x, low, high);
+      return;
     }
+    normal(first, out);
+    for (std::size_t i = 0; i < out.size(); ++i)
+      if (!bounds.hold(out[i])) out[i] = drawn_again(first + i, bounds);
   }
 
  private:
-  /// The number in [low, high] that uniform(k) of the probability between them lies below, by bisection.
-  double inverted(std::uint64_t k, double low, double high) const {
-    const double target = normal_below(low) + uniform(k) * (normal_below(high) - normal_below(low));
+  /// Element k, whose first number does not lie within the bounds.
+  double drawn_again(std::uint64_t k, const Bounds& bounds) const {
+    for (std::uint64_t attempt = 0;; ++attempt) {
+      const PhiloxCounter words = philox(philox_counter(k, init_tag | attempt), key_);
+      if (const double x = normal_of(words[0], words[1]); bounds.hold(x)) return x;
+      if (const double x = normal_of(words[2], words[3]); bounds.hold(x)) return x;
+    }
+  }
+  /// The number in [low, high] below which this part of the probability between them lies, by bisection.
+  static double inverted(double part, double low, double high) {
+    const double target = normal_below(low) + part * (normal_below(high) - normal_below(low));
     while (true) {
       const double middle = low + (high - low) / 2;
       if (middle <= low || middle >= high) return middle;
       (normal_below(middle) < target ? low : high) = middle;
     }
-  }
-  PhiloxCounter at(std::uint64_t k, std::uint64_t attempt) const {
-    return philox(philox_counter(k, init_tag | attempt), key_);
   }
   PhiloxKey key_;
 };
@@ -154,13 +163,21 @@ void orthonormalize(Columns& columns) {
   }
 }
 
+template <class F>
+void in_blocks(std::size_t count, F take) {
+  constexpr std::size_t block = std::tuple_size_v<PhiloxBlock::value_type>;
+  for (std::size_t first = 0; first < count; first += block) take(first, std::min(block, count - first));
+}
+
 std::vector<double> orthogonal_values(const Draws& draws, double gain, const Shape& shape) {
   const auto wide = static_cast<std::size_t>(shape.back());
   const auto high = static_cast<std::size_t>(shape.elements()) / wide;
   const std::size_t length = std::max(high, wide), count = std::min(high, wide);
   Columns columns(count, std::vector<double>(length));
   // As numpy's normal((length, count)): row by row.
-  for (std::size_t k = 0; k < length * count; ++k) columns[k % count][k / count] = draws.normal(k);
+  std::vector<double> drawn(length * count);
+  in_blocks(drawn.size(), [&](std::size_t first, std::size_t n) { draws.normal(first, std::span(drawn).subspan(first, n)); });
+  for (std::size_t k = 0; k < drawn.size(); ++k) columns[k % count][k / count] = drawn[k];
   orthonormalize(columns);
   std::vector<double> out(high * wide);
   for (std::size_t i = 0; i < high; ++i)
@@ -201,51 +218,84 @@ double init_gain(std::string_view activation, double slope) {
               fmt::join(known, ", "));
 }
 
-std::vector<double> initial_values(const Attrs& attrs, std::string_view name, const TensorType& type) {
+void initial_values(const Attrs& attrs, std::string_view name, const TensorType& type, const TakeNumbers& take) {
   const std::string_view word = attrs.text("init");
   const auto count = static_cast<std::size_t>(type.elements());
-  if (word == "zeros") return std::vector<double>(count, 0.0);
-  if (word == "ones") return std::vector<double>(count, 1.0);
-  if (word == "constant") return std::vector<double>(count, attrs.real("value"));
-  if (word == "values") return attrs.reals("values");
+  const auto fill = [&](auto draw) {
+    std::array<double, std::tuple_size_v<PhiloxBlock::value_type>> numbers{};
+    in_blocks(count, [&](std::size_t first, std::size_t n) {
+      const std::span block(numbers.data(), n);
+      draw(first, block);
+      take(first, block);
+    });
+  };
+  const auto same = [&](double value) { fill([=](std::size_t, std::span<double> x) { std::ranges::fill(x, value); }); };
+  if (word == "zeros") return same(0);
+  if (word == "ones") return same(1);
+  if (word == "constant") return same(attrs.real("value"));
+  if (word == "values") return take(0, attrs.reals("values"));
 
   // An average of a variable begins as the variable does.
   constexpr std::string_view average = "average/";
   const Draws draws(attrs.integer("seed"), name.starts_with(average) ? name.substr(average.size()) : name);
-  std::vector<double> out(count);
-  const auto fill = [&](auto draw) {
-    for (std::size_t k = 0; k < count; ++k) out[k] = draw(k);
-    return std::move(out);
-  };
   const Draws::Bounds usual(-2, 2);
-  if (word == "random_uniform") {
-    const double low = attrs.real("low"), high = attrs.real("high");
-    return fill([&](std::size_t k) { return low + (high - low) * draws.uniform(k); });
-  }
-  if (word == "random_normal" || word == "truncated_normal") {
+  const auto uniform = [&](double low, double wide) {
+    fill([&, low, wide](std::size_t first, std::span<double> x) {
+      draws.uniform(first, x);
+      for (double& u : x) u = low + wide * u;
+    });
+  };
+  const auto normal = [&](double mean, double stddev) {
+    fill([&, mean, stddev](std::size_t first, std::span<double> x) {
+      draws.normal(first, x);
+      for (double& z : x) z = mean + stddev * z;
+    });
+  };
+  const auto truncated = [&](double mean, double stddev, const Draws::Bounds& bounds) {
+    fill([&, mean, stddev](std::size_t first, std::span<double> x) {
+      draws.truncated(first, bounds, x);
+      for (double& z : x) z = mean + stddev * z;
+    });
+  };
+  if (word == "random_uniform") return uniform(attrs.real("low"), attrs.real("high") - attrs.real("low"));
+  if (word == "random_normal") return normal(attrs.real("mean"), attrs.real("stddev"));
+  if (word == "truncated_normal") {
     const double mean = attrs.real("mean"), stddev = attrs.real("stddev");
-    if (word == "random_normal") return fill([&](std::size_t k) { return mean + stddev * draws.normal(k); });
     const std::vector<double>& bounds = attrs.reals("bounds");
-    if (bounds.empty()) return fill([&](std::size_t k) { return mean + stddev * draws.truncated(k, usual); });
+    if (bounds.empty()) return truncated(mean, stddev, usual);
     const Draws::Bounds own((bounds[0] - mean) / stddev, (bounds[1] - mean) / stddev);
-    return fill([&](std::size_t k) {
-      return std::clamp(mean + stddev * draws.truncated(k, own), bounds[0], bounds[1]);
+    return fill([&](std::size_t first, std::span<double> x) {
+      draws.truncated(first, own, x);
+      for (double& z : x) z = std::clamp(mean + stddev * z, bounds[0], bounds[1]);
     });
   }
-  if (word == "orthogonal") return orthogonal_values(draws, attrs.real("gain"), type.shape);
+  if (word == "orthogonal") return take(0, orthogonal_values(draws, attrs.real("gain"), type.shape));
   if (word == "identity") {
     const auto wide = static_cast<std::size_t>(type.shape.back());
-    for (std::size_t i = 0; i < std::min(wide, count / wide); ++i) out[i * wide + i] = attrs.real("gain");
-    return out;
+    const double gain = attrs.real("gain");
+    return fill([=](std::size_t first, std::span<double> x) {
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = (first + i) % wide == (first + i) / wide ? gain : 0;
+    });
   }
   const FanRule rule = fan_rule(attrs, type.shape);
   const double stddev = std::sqrt(rule.variance);
   if (rule.distribution == "uniform") {
     const double limit = std::sqrt(3.0) * stddev;
-    return fill([&](std::size_t k) { return limit * (2 * draws.uniform(k) - 1); });
+    return fill([&](std::size_t first, std::span<double> x) {
+      draws.uniform(first, x);
+      for (double& u : x) u = limit * (2 * u - 1);
+    });
   }
-  if (rule.distribution == "untruncated_normal") return fill([&](std::size_t k) { return stddev * draws.normal(k); });
-  return fill([&](std::size_t k) { return stddev / truncated_stddev * draws.truncated(k, usual); });
+  if (rule.distribution == "untruncated_normal") return normal(0, stddev);
+  return truncated(0, stddev / truncated_stddev, usual);
+}
+
+std::vector<double> initial_values(const Attrs& attrs, std::string_view name, const TensorType& type) {
+  std::vector<double> all(static_cast<std::size_t>(type.elements()));
+  initial_values(attrs, name, type, [&](std::size_t first, std::span<const double> x) {
+    std::ranges::copy(x, all.begin() + static_cast<std::ptrdiff_t>(first));
+  });
+  return all;
 }
 
 std::vector<double> initial_values(const Node& variable) {

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "thalweg/graph/attrs.h"
+#include "thalweg/graph/function.h"
 #include "thalweg/graph/graph.h"
 
 namespace thalweg {
@@ -128,7 +130,11 @@ THALWEG_API Fans fans(const Shape& shape);
 /// The initializer with these fans, where it looks at fans and was given none; else itself.
 THALWEG_API Init with_fans(Init init, Fans fans);
 
-/// The first value of a variable of these attributes, name and type, in double.
+/// Takes the numbers of a value from element `first` on.
+using TakeNumbers = Function<void(std::size_t first, std::span<const double> numbers)>;
+/// The first value of a variable of these attributes, name and type, in double, a few hundred elements at a time.
+THALWEG_API void initial_values(const Attrs& attrs, std::string_view name, const TensorType& type, const TakeNumbers& take);
+/// All of it at once.
 THALWEG_API std::vector<double> initial_values(const Attrs& attrs, std::string_view name, const TensorType& type);
 /// The first value of a node `variable`, in double.
 THALWEG_API std::vector<double> initial_values(const Node& variable);

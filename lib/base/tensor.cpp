@@ -103,11 +103,12 @@ std::uint16_t bf16_of(float x) {
 
 float float_of(std::uint16_t bf16_bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bf16_bits) << 16); }
 
-void store_numbers(DType dtype, std::span<const double> numbers, void* to) {
+void store_numbers(DType dtype, std::span<const double> numbers, void* to, std::size_t first) {
   with_element(dtype, [&](auto example) {
     using T = decltype(example);
     auto* out = static_cast<T*>(to);
-    for (std::size_t i = 0; i < numbers.size(); ++i) out[i] = element_of<T>(numbers[i], i, dtype);
+    const double* const from = numbers.data();
+    for (std::size_t i = 0; i < numbers.size(); ++i) out[i] = element_of<T>(from[i], first + i, dtype);
   });
 }
 

@@ -67,8 +67,8 @@ class THALWEG_API Tensor {
 /// bf16 bits of a float, rounded to nearest even; NaN stays NaN.
 THALWEG_API std::uint16_t bf16_of(float x);
 THALWEG_API float float_of(std::uint16_t bf16_bits);
-/// Writes `numbers` as dtype at `to`, rounding once; reads the other way.
-THALWEG_API void store_numbers(DType dtype, std::span<const double> numbers, void* to);
+/// Writes `numbers` as dtype at `to`, rounding once; reads the other way. Errors count elements from `first` on.
+THALWEG_API void store_numbers(DType dtype, std::span<const double> numbers, void* to, std::size_t first = 0);
 THALWEG_API void load_numbers(DType dtype, const void* from, std::span<double> numbers);
 
 }  // namespace thalweg

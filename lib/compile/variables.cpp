@@ -44,7 +44,11 @@ Tensor Variables::ensure(const Graph& graph, NodeId variable) {
                 to_string(node.types[0]), graph.name());
     return it->second;
   }
-  Tensor value(node.types[0], initial_values(node));
+  const TensorType& type = node.types[0];
+  Tensor value(type);
+  initial_values(node.attrs, node.name, type, [&](std::size_t first, std::span<const double> numbers) {
+    store_numbers(type.dtype, numbers, static_cast<std::byte*>(value.data()) + first * size_of(type.dtype), first);
+  });
   state_->values.emplace(node.name, value);
   return value;
 }

@@ -2,6 +2,8 @@
 // Random numbers: element k of step s is a function of (k, s, seed, key), so threads and blocks cannot matter.
 #include <algorithm>
 #include <array>
+#include <span>
+#include <tuple>
 
 #include "thalweg/graph/philox.h"
 #include "thalweg/lib/base/tensor.h"
@@ -17,36 +19,36 @@ PhiloxKey key_of(const KernelRequest& request) {
                     static_cast<std::uint64_t>(request.node.attrs.integer("key")));
 }
 
-/// Element k of the result is number(in)(k), rounded to the dtype once.
+/// block(in) is asked for a few elements of the result at a time, which are rounded to the dtype once.
 template <class F>
-std::unique_ptr<Kernel> filled(const KernelRequest& request, std::string_view name, F number) {
-  constexpr std::size_t block = 256;
+std::unique_ptr<Kernel> filled_by_block(const KernelRequest& request, std::string_view name, F block) {
   const DType dtype = request.out[0].dtype;
   const std::size_t elements = count(request.out[0].elements());
   const int threads = request.threads;
   return kernel_of(name, 0, [=](const void* const* in, void* const* out, void*) {
-    const auto number_at = number(in);
+    const auto fill = block(in);
     parallel_for(threads, elements, grain_of(16), [&](std::size_t begin, std::size_t end, std::size_t) {
-      std::array<double, block> numbers;
-      for (std::size_t first = begin; first < end; first += block) {
-        const std::size_t n = std::min(block, end - first);
-        for (std::size_t i = 0; i < n; ++i) numbers[i] = number_at(first + i);
-        store_numbers(dtype, std::span(numbers.data(), n), output<std::byte>(out) + first * size_of(dtype));
+      std::array<double, std::tuple_size_v<PhiloxBlock::value_type>> numbers;
+      for (std::size_t first = begin; first < end; first += numbers.size()) {
+        const std::span some(numbers.data(), std::min(numbers.size(), end - first));
+        fill(first, some);
+        store_numbers(dtype, some, output<std::byte>(out) + first * size_of(dtype));
       }
     });
   });
 }
 
-/// Fills the result with draw(words of the element).
+/// Element k of the result is number(in)(k).
 template <class F>
-std::unique_ptr<Kernel> drawn(const KernelRequest& request, std::string_view name, F draw) {
-  return filled(request, name, [=, key = key_of(request)](const void* const* in) {
-    const auto step = static_cast<std::uint64_t>(*input<std::int64_t>(in, 0));
-    return [=](std::size_t k) { return draw(philox(philox_counter(k, step), key)); };
+std::unique_ptr<Kernel> filled(const KernelRequest& request, std::string_view name, F number) {
+  return filled_by_block(request, name, [=](const void* const* in) {
+    return [number_at = number(in)](std::size_t first, std::span<double> out) {
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = number_at(first + i);
+    };
   });
 }
 
-/// The same for draws that need one word only: several elements at a time.
+/// Fills the result with draw(first word of the element).
 template <class F>
 std::unique_ptr<Kernel> drawn_from_one(const KernelRequest& request, std::string_view name, F draw) {
   constexpr std::size_t block = 256;
@@ -80,7 +82,14 @@ std::unique_ptr<Kernel> uniform_kernel(const KernelRequest& r) {
 }
 std::unique_ptr<Kernel> normal_kernel(const KernelRequest& r) {
   const double mean = r.node.attrs.real("mean"), stddev = r.node.attrs.real("stddev");
-  return drawn(r, "random_normal", [=](const PhiloxCounter& w) { return mean + stddev * normal_of(w[0], w[1]); });
+  return filled_by_block(r, "random_normal", [=, key = key_of(r)](const void* const* in) {
+    const auto step = static_cast<std::uint64_t>(*input<std::int64_t>(in, 0));
+    return [=](std::size_t first, std::span<double> out) {
+      const PhiloxBlock words = philox_block(first, step, key);
+      normals_of(words[0].data(), words[1].data(), out.data(), out.size());
+      for (double& x : out) x = mean + stddev * x;
+    };
+  });
 }
 std::unique_ptr<Kernel> bernoulli_kernel(const KernelRequest& r) {
   const double p = r.node.attrs.real("p");

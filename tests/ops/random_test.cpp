@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/ops/random.h"
 
+#include <array>
 #include <cmath>
+#include <cstdint>
+#include <numbers>
 #include <set>
+#include <vector>
 
 #include "run.h"
 #include "thalweg/graph/autodiff.h"
@@ -39,6 +43,39 @@ TEST(Philox, UniformAndNormalEndsOfTheRange) {
   EXPECT_EQ(normal_of(0xFFFFFFFF, 0), 0);                              // u = 1
   EXPECT_NEAR(normal_of(0, 0), std::sqrt(64 * std::log(2.0)), 1e-14);  // u = 2^-32: the largest
   EXPECT_NEAR(normal_of(0, 0x80000000), -std::sqrt(64 * std::log(2.0)), 1e-14);
+}
+
+TEST(Philox, BlocksAreTheSameNumbers) {
+  const PhiloxKey key = philox_key(7, 11);
+  // Across the carry into the counter's second word.
+  for (const std::uint64_t low : {std::uint64_t{0}, std::uint64_t{0xFFFFFF80}, std::uint64_t{1} << 40}) {
+    const std::uint64_t high = 0x123456789ABCDEF0;
+    const PhiloxBlock words = philox_block(low, high, key);
+    std::array<double, 256> normals{};
+    normals_of(words[0].data(), words[1].data(), normals.data(), 255);
+    for (std::size_t i = 0; i < 256; ++i) {
+      const PhiloxCounter w = philox(philox_counter(low + i, high), key);
+      EXPECT_EQ((PhiloxCounter{words[0][i], words[1][i], words[2][i], words[3][i]}), w);
+      EXPECT_EQ(normals[i], i < 255 ? normal_of(w[0], w[1]) : 0);
+    }
+  }
+}
+
+TEST(Philox, NormalIsExactToTheLastBits) {
+  const auto exact = [](std::uint32_t a, std::uint32_t b) {
+    const long double u = (static_cast<long double>(a) + 1) * 0x1p-32L, w = static_cast<long double>(b) * 0x1p-32L;
+    return std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi_v<long double> * w);
+  };
+  std::vector<PhiloxCounter> words;
+  for (std::uint64_t k = 0; k < 100'000; ++k) words.push_back(philox(philox_counter(k, 0), philox_key(1, 2)));
+  // Where the logarithm's and the cosine's parts meet, and the ends.
+  for (const std::uint32_t a : {0U, 1U, 0x7FFFFFFFU, 0x80000000U, 0xB504F333U, 0xB504F334U, 0xFFFFFFFEU})
+    for (const std::uint32_t b : {0U, 1U, 0x1FFFFFFFU, 0x20000000U, 0x3FFFFFFFU, 0x60000000U, 0x9FFFFFFFU, 0xE0000000U, 0xFFFFFFFFU})
+      words.push_back({a, b, 0, 0});
+  for (const PhiloxCounter& w : words) {
+    const auto want = static_cast<double>(exact(w[0], w[1]));
+    EXPECT_NEAR(normal_of(w[0], w[1]), want, 8e-16 * std::abs(want) + 4e-19) << w[0] << " " << w[1];
+  }
 }
 
 TEST(Philox, NeighbouringSeedsAndStreamsDiffer) {
