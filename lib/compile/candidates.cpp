@@ -15,6 +15,7 @@
 #include "thalweg/lib/base/block.h"
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/conv_code.h"
+#include "thalweg/lib/kernels/lane_convolution.h"
 #include "thalweg/lib/kernels/own.h"
 #include "thalweg/lib/kernels/packed_product.h"
 #include "thalweg/lib/kernels/product_code.h"
@@ -46,8 +47,9 @@ bool suits_onednn(const KernelRequest& request) {
 
 using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&);
 
-/// In the order of preference: code for small sizes, packed products where oneDNN has no kernel of its own for the
-/// processor, tiles that lay nothing out anew, oneDNN, loops that take every shape.
+/// In the order of preference: samples in lanes where channels are few, code for small sizes, packed products where
+/// oneDNN has no kernel of its own for the processor, tiles that lay nothing out anew, oneDNN, loops that take every
+/// shape.
 ///
 /// Measured on Zen 3 (AVX2) with `bench/ops --benchmark_filter=^candidate`: the best GFLOP/s of one thread beside other
 /// work. forward / gradient of the data / of the weights.
@@ -78,7 +80,12 @@ using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&)
 ///     14x14 256-256 3x3      152 150 138    -             179 174 161
 ///     7x7 512-512 3x3        95 97 116      -             152 144 135
 ///     14x14 256-1024 1x1     148 146 99     138 151 130   160 153 147
+///
+///     batch 128              lanes          written
+///     28x28 1-6 5x5          77  -   66     51 -  47
+///     14x14 6-16 5x5         132 111 -      77 46 79
 constexpr Maker makers[] = {
+    [](const KernelRequest& r, const Epilogue& e) { return r.layout ? lane_convolution(r, e) : nullptr; },
     written,
     [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
       return is_timed(r.node) && r.layout && (r.tune || prefers_packed_product()) ? packed_product(r, e) : nullptr;

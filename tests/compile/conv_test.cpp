@@ -10,6 +10,7 @@
 #include "tests/kernels/targets.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/kernels/lane_tiles.h"
 #include "thalweg/lib/onednn/lower.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/pointwise.h"
@@ -109,6 +110,41 @@ TEST(Convolutions, AreExactWithFewChannelsAndWideWindows) {
       for (const Dim stride : {1, 2})
         for (const std::string_view padding : {"valid", "same"})
           EXPECT_EQ(wrong_in({17, size, channels, filters, 5, stride, 1, padding}), "");
+}
+
+/// Full lots of samples, and last ones that are not.
+TEST(Convolutions, AreExactWithSamplesInLanes) {
+  for (const Dim batch : {16, 30, 47})
+    for (const auto& [channels, filters] :
+         {std::pair<Dim, Dim>{1, 6}, {6, 16}, {3, 5}, {8, 24}, {2, 31}, {20, 4}, {1, 1}})
+      for (const Dim kernel : {2, 3, 5})
+        for (const Dim stride : {1, 2})
+          for (const std::string_view padding : {"valid", "same"})
+            EXPECT_EQ(wrong_in({batch, 6, channels, filters, kernel, stride, 1, padding}), "");
+  EXPECT_EQ(wrong_in({64, 28, 1, 6, 5, 1, 1, "same"}), "");
+  EXPECT_EQ(wrong_in({64, 14, 6, 16, 5, 1, 1, "valid"}), "");
+}
+
+/// What follows in the same kernel, and windows over more border than the usual.
+TEST(Convolutions, InLanesEndAsOthersDo) {
+  for (const std::string_view end : {"bias", "relu", "leaky_relu"}) {
+    Graph g("conv");
+    const Value x = input(g, "x", f32(32, 5, 7, 2)), w = input(g, "w", f32(3, 2, 2, 6)), b = input(g, "b", f32(6));
+    const Value y = conv2d(x, w, {.strides = {2, 1}, .pads = {2, 0, 1, 1}}) + b;
+    g.output("y", end == "bias" ? y : end == "relu" ? relu(y) : leaky_relu(y, 0.25));
+    const Bounds::Feeds feeds = {{"x", whole(x.shape(), 1)}, {"w", whole(w.shape(), 2)}, {"b", whole(b.shape(), 3)}};
+    Interpreter exact(g);
+    for (const auto& [name, numbers] : feeds) exact.set(name, numbers);
+    exact.evaluate();
+    Program program = compile(g, {.logical_threads = 2});
+    set_all(program, feeds);
+    program.run();
+    EXPECT_EQ(program.fetch("y").numbers(), exact.output("y").data) << end;
+    if (lane_tiles().lanes > 0) {
+      const std::vector<std::string> names = program.implementations();
+      EXPECT_EQ(names.front(), "own:lane_conv2d+bias" + (end == "bias" ? "" : "+" + std::string(end)));
+    }
+  }
 }
 
 TEST(Convolutions, AreExactInGroups) {
