@@ -11,6 +11,7 @@
 
 #include "../data/files.h"
 #include "faults.h"
+#include "sanitized.h"
 #include "soak.h"
 #include "thalweg/lib/base/append.h"
 #include "thalweg/lib/base/bytes.h"
@@ -33,6 +34,7 @@ using testing::FailingFileSystem;
 using testing::Folder;
 using testing::MemoryFileSystem;
 using testing::report;
+using testing::sanitized;
 
 std::string text_of_length(std::size_t bytes, char first) {
   std::string text(bytes, ' ');
@@ -364,6 +366,7 @@ TEST(Fault, WhatTheSystemSaysIsToldOrUnderstood) {
            {{}, [&] { EXPECT_TRUE(is_folder(folder.path()) && is_there(path)); }, ""},
            {{}, [] { read_file(""); }, "a file needs a path"},
            {{}, [] { read_file(std::string("a\0b", 3)); }, "a path holds no NUL byte"}}) {
+    if (sanitized && answers.contains("size")) continue;  // its allocator ends the program and throws nothing
     StubbornFileSystem stubborn(answers);
     const FileSystemScope scope(stubborn);
     const std::string what = answers.empty() ? "none" : answers.begin()->first + " " + std::to_string(answers.begin()->second);
