@@ -18,16 +18,19 @@ namespace {
 using Traits = boost::adjacency_list_traits<boost::vecS, boost::vecS, boost::directedS>;
 using VertexProperty = boost::property<
     boost::vertex_color_t, boost::default_color_type,
-    boost::property<boost::vertex_distance_t, long, boost::property<boost::vertex_predecessor_t, Traits::edge_descriptor>>>;
+    boost::property<boost::vertex_distance_t, long,
+                    boost::property<boost::vertex_predecessor_t, Traits::edge_descriptor>>>;
 using EdgeProperty = boost::property<
     boost::edge_capacity_t, double,
-    boost::property<boost::edge_residual_capacity_t, double, boost::property<boost::edge_reverse_t, Traits::edge_descriptor>>>;
+    boost::property<boost::edge_residual_capacity_t, double,
+                    boost::property<boost::edge_reverse_t, Traits::edge_descriptor>>>;
 using Network = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS, VertexProperty, EdgeProperty>;
 
 /// Whole numbers, so that flows add up exactly: sums of them stay below 2^53.
-constexpr double finest = 1 << 20;
+constexpr double all_prices = 0x1p40, never = 4 * all_prices;
 
-/// What `source` still reaches. (The search's own colors would tell, were they right where several edges join two vertices.)
+/// What `source` still reaches. (The search's own colors would tell, were they right where several edges join two
+/// vertices.)
 std::vector<bool> reached(const Network& network, std::size_t source) {
   const auto left = boost::get(boost::edge_residual_capacity, network);
   std::vector<bool> found(boost::num_vertices(network));
@@ -50,8 +53,7 @@ std::vector<bool> FlowNetwork::min_cut() const {
   double sum = 0;
   for (const Edge& edge : edges_)
     if (edge.price < unlimited) sum += edge.price;
-  const double scale = sum > 0 ? finest * finest / sum : 1;
-  const double never = finest * finest * 4;
+  const double scale = sum > 0 ? all_prices / sum : 1;
 
   Network network(count_ + 2);
   const auto reverse = boost::get(boost::edge_reverse, network);

@@ -9,8 +9,8 @@ namespace thalweg {
 namespace {
 
 // Logarithm and cosine by series, inline and without a branch, so that loops over them compute several at a time; with
-// the same operations in the same order, so that one at a time gives the same bits. Normal numbers are off by at most three
-// units of a double's last place.
+// the same operations in the same order, so that one at a time gives the same bits. Normal numbers are off by at most
+// three units of a double's last place.
 
 /// ln(x * 2^-32) for x in [1, 2^32].
 inline double log_of_share(double x) {

@@ -176,7 +176,8 @@ std::vector<double> orthogonal_values(const Draws& draws, double gain, const Sha
   Columns columns(count, std::vector<double>(length));
   // As numpy's normal((length, count)): row by row.
   std::vector<double> drawn(length * count);
-  in_blocks(drawn.size(), [&](std::size_t first, std::size_t n) { draws.normal(first, std::span(drawn).subspan(first, n)); });
+  in_blocks(drawn.size(),
+            [&](std::size_t first, std::size_t n) { draws.normal(first, std::span(drawn).subspan(first, n)); });
   for (std::size_t k = 0; k < drawn.size(); ++k) columns[k % count][k / count] = drawn[k];
   orthonormalize(columns);
   std::vector<double> out(high * wide);
@@ -239,30 +240,26 @@ void initial_values(const Attrs& attrs, std::string_view name, const TensorType&
   constexpr std::string_view average = "average/";
   const Draws draws(attrs.integer("seed"), name.starts_with(average) ? name.substr(average.size()) : name);
   const Draws::Bounds usual(-2, 2);
-  const auto uniform = [&](double low, double wide) {
-    fill([&, low, wide](std::size_t first, std::span<double> x) {
-      draws.uniform(first, x);
-      for (double& u : x) u = low + wide * u;
+  const auto moved = [&](double by, double scale, auto draw) {
+    fill([&](std::size_t first, std::span<double> x) {
+      draw(first, x);
+      for (double& z : x) z = by + scale * z;
     });
   };
   const auto normal = [&](double mean, double stddev) {
-    fill([&, mean, stddev](std::size_t first, std::span<double> x) {
-      draws.normal(first, x);
-      for (double& z : x) z = mean + stddev * z;
-    });
+    moved(mean, stddev, [&](std::size_t first, std::span<double> x) { draws.normal(first, x); });
   };
-  const auto truncated = [&](double mean, double stddev, const Draws::Bounds& bounds) {
-    fill([&, mean, stddev](std::size_t first, std::span<double> x) {
-      draws.truncated(first, bounds, x);
-      for (double& z : x) z = mean + stddev * z;
-    });
+  const auto truncated = [&](double mean, double stddev) {
+    moved(mean, stddev, [&](std::size_t first, std::span<double> x) { draws.truncated(first, usual, x); });
   };
-  if (word == "random_uniform") return uniform(attrs.real("low"), attrs.real("high") - attrs.real("low"));
+  if (word == "random_uniform")
+    return moved(attrs.real("low"), attrs.real("high") - attrs.real("low"),
+                 [&](std::size_t first, std::span<double> x) { draws.uniform(first, x); });
   if (word == "random_normal") return normal(attrs.real("mean"), attrs.real("stddev"));
   if (word == "truncated_normal") {
     const double mean = attrs.real("mean"), stddev = attrs.real("stddev");
     const std::vector<double>& bounds = attrs.reals("bounds");
-    if (bounds.empty()) return truncated(mean, stddev, usual);
+    if (bounds.empty()) return truncated(mean, stddev);
     const Draws::Bounds own((bounds[0] - mean) / stddev, (bounds[1] - mean) / stddev);
     return fill([&](std::size_t first, std::span<double> x) {
       draws.truncated(first, own, x);
@@ -287,7 +284,7 @@ void initial_values(const Attrs& attrs, std::string_view name, const TensorType&
     });
   }
   if (rule.distribution == "untruncated_normal") return normal(0, stddev);
-  return truncated(0, stddev / truncated_stddev, usual);
+  return truncated(0, stddev / truncated_stddev);
 }
 
 std::vector<double> initial_values(const Attrs& attrs, std::string_view name, const TensorType& type) {

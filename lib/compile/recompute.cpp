@@ -19,6 +19,13 @@ bool can_repeat(const Node& node) { return !is_source(node) && node.origin == Or
 /// Ops that cost more to run again than to remember.
 bool is_product(const Node& node) { return node.op->name == "matmul" || node.op->name.starts_with("conv2d"); }
 
+/// Of all results.
+std::size_t bytes_of(const Node& node) {
+  std::size_t bytes = 0;
+  for (const TensorType& type : node.types) bytes += type.bytes();
+  return bytes;
+}
+
 /// The two parts of a training graph.
 class Parts {
  public:
@@ -39,10 +46,7 @@ class Parts {
   const Graph& graph() const { return graph_; }
   /// Whether the node is read as it is in any case: it cannot be made again, or is too small to be worth it.
   bool stays(NodeId id) const {
-    const Node& node = graph_.node(id);
-    std::size_t bytes = 0;
-    for (const TensorType& type : node.types) bytes += type.bytes();
-    return !can_repeat(node) || bytes < all_saved() / small_part;
+    return !can_repeat(graph_.node(id)) || bytes_of(graph_.node(id)) < all_saved() / small_part;
   }
 
  private:
@@ -63,8 +67,8 @@ double repeat_price(const Graph& graph, NodeId id, double product_price) {
   return product_price < FlowNetwork::unlimited ? product_price * flops(graph, id) : FlowNetwork::unlimited;
 }
 
-/// The values to keep so that their bytes, and `price` bytes for each operation of a product that is repeated, are fewest.
-/// Keeping a value is an edge through its node, repeating it an edge to the node; the cut between those who cannot but
+/// The values to keep so that their bytes, and `price` bytes for each operation of a product that is repeated, are
+/// fewest. Keeping a value is an edge through its node, repeating it an edge to the node; the cut between those who cannot but
 /// be computed and those whom the backward part reads takes the cheaper of the two everywhere at once (the partition of
 /// Jain et al. 2020, "Checkmate", solved without their bound on the peak; PyTorch's min-cut partitioner).
 Kept fewest_bytes(const Parts& parts, double price) {
@@ -82,9 +86,7 @@ Kept fewest_bytes(const Parts& parts, double price) {
         network.edge(out(v.node), in(id), FlowNetwork::unlimited);
     }
     if (parts.late(id) || parts.stays(id)) continue;
-    std::size_t bytes = 0;
-    for (const TensorType& type : graph.node(id).types) bytes += type.bytes();
-    network.edge(in(id), out(id), static_cast<double>(bytes));
+    network.edge(in(id), out(id), static_cast<double>(bytes_of(graph.node(id))));
     network.from_source(in(id), repeat_price(graph, id, price));
   }
   const std::vector<bool> on_source_side = network.min_cut();
@@ -128,10 +130,9 @@ Kept crossings(const Parts& parts, std::size_t segments) {
   std::vector<std::ptrdiff_t> crossing(graph.size() + 1);
   for (NodeId id = 0; id < graph.size(); ++id) {
     if (parts.late(id) || is_source(graph.node(id)) || last[id] == id) continue;
-    std::size_t bytes = 0;
-    for (const TensorType& type : graph.node(id).types) bytes += type.bytes();
-    crossing[id + 1] += static_cast<std::ptrdiff_t>(bytes);
-    crossing[last[id] + 1] -= static_cast<std::ptrdiff_t>(bytes);
+    const auto bytes = static_cast<std::ptrdiff_t>(bytes_of(graph.node(id)));
+    crossing[id + 1] += bytes;
+    crossing[last[id] + 1] -= bytes;
   }
   for (std::size_t p = 1; p < crossing.size(); ++p) crossing[p] += crossing[p - 1];
 

@@ -41,6 +41,11 @@ struct Epilogue {
   std::optional<double> slope = {};  ///< then multiplies what is negative by this: 0 is relu. NaN stays NaN
   bool any() const { return bias || slope; }
 };
+/// As it stands in the name of a kernel: `+bias+relu`.
+inline std::string epilogue_name(const Epilogue& epilogue) {
+  return std::string(epilogue.bias ? "+bias" : "") +
+         (!epilogue.slope ? "" : *epilogue.slope == 0 ? "+relu" : "+leaky_relu");
+}
 
 /// What a kernel is made for: a node with the types around it.
 struct KernelRequest {

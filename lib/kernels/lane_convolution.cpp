@@ -81,9 +81,6 @@ std::vector<Piece> pieces_of(std::size_t total, std::size_t most) {
   for (std::size_t i = 0; i < n; ++i) pieces.push_back({total * i / n, total * (i + 1) / n - total * i / n});
   return pieces;
 }
-std::size_t rows_of_tile(std::size_t outputs) {
-  return std::min(LaneTiles::most_rows, lane_tiles().sums / outputs);
-}
 
 class SlideLanes final : public Kernel {
  public:
@@ -91,7 +88,7 @@ class SlideLanes final : public Kernel {
       : name_(std::move(name)), w_(w), backward_(backward), bias_(epilogue.bias), slopes_(epilogue.slope.has_value()),
         slope_(static_cast<float>(epilogue.slope.value_or(1))), threads_(threads) {
     for (const Piece& o : pieces_of(w.outputs, lane_tiles().outputs))
-      for (const Piece& p : pieces_of(w.out_columns, rows_of_tile(o.size))) {
+      for (const Piece& p : pieces_of(w.out_columns, lane_tiles().rows(o.size))) {
         // Columns of taps that read nothing but the border for each of these pixels are left out.
         std::size_t first = w.columns, last = 0;
         for (std::size_t j = 0; j < w.columns; ++j)
@@ -187,7 +184,7 @@ class WeightLanes final : public Kernel {
         outputs_(pieces_of(w.outputs, lane_tiles().outputs)),
         lines_(std::clamp<std::size_t>(near_bytes / bytes_of(w.out_columns * outputs_.back().size), 1, w.out_rows)) {
     for (const Piece& o : outputs_)
-      for (const Piece& k : pieces_of(w.columns * w.channels, rows_of_tile(o.size))) tiles_.push_back({o, k});
+      for (const Piece& k : pieces_of(w.columns * w.channels, lane_tiles().rows(o.size))) tiles_.push_back({o, k});
   }
   std::string name() const override { return "own:lane_conv2d_backward_weights"; }
   std::size_t scratch_bytes() const override {
@@ -327,10 +324,8 @@ std::unique_ptr<Kernel> lane_convolution(const KernelRequest& request, const Epi
   constexpr std::size_t many_taps = 64;
   if (fills && (to_weights || window.taps() < many_taps)) return nullptr;
   if (to_weights) return std::make_unique<WeightLanes>(window, request.threads);
-  const std::string name = to_data ? "own:lane_conv2d_backward_data"
-                                   : std::string("own:lane_conv2d") + (epilogue.bias ? "+bias" : "") +
-                                         (!epilogue.slope ? "" : *epilogue.slope == 0 ? "+relu" : "+leaky_relu");
-  return std::make_unique<SlideLanes>(name, window, to_data, epilogue, request.threads);
+  std::string name = "own:lane_" + std::string(op) + epilogue_name(epilogue);
+  return std::make_unique<SlideLanes>(std::move(name), window, to_data, epilogue, request.threads);
 }
 
 }  // namespace thalweg

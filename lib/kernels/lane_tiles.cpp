@@ -166,7 +166,7 @@ void add_tiles(LaneTiles& all) {
     (..., (all.pixels[r][o - 1] = pixels<r + 1, o>));
     (..., (all.weights[r][o - 1] = weights<r + 1, o>));
   };
-  set(std::make_index_sequence<(sums / o < LaneTiles::most_rows ? sums / o : LaneTiles::most_rows)>());
+  set(std::make_index_sequence<LaneTiles{.sums = sums}.rows(o)>());
 }
 
 const LaneTiles* lane_table() {

@@ -7,7 +7,7 @@
 
 namespace thalweg {
 
-/// The lots of n numbers that lie `sample` elements apart from one sample to the next; lanes beyond `samples` are zero.
+/// The lots of n numbers that lie `sample` elements apart from sample to sample; lanes beyond `samples` are zero.
 using ToLanesFunction = void (*)(const float* from, std::ptrdiff_t sample, std::size_t samples, std::size_t n,
                                  float* to);
 /// The other way: writes `samples` of them.
@@ -46,6 +46,8 @@ struct LaneTiles {
   std::size_t lanes = 0;        ///< 0: there are none
   std::size_t outputs = 0;      ///< most of one tile
   std::size_t sums = 0;         ///< rows times outputs of a tile that fills the registers
+  /// Most rows of a tile of so many outputs.
+  constexpr std::size_t rows(std::size_t of) const { return sums / of < most_rows ? sums / of : most_rows; }
   ToLanesFunction to_lanes = nullptr;
   FromLanesFunction from_lanes = nullptr;
   void (*add_lanes)(const float* lots, std::size_t n, float* to) = nullptr;  ///< the sum of each lot

@@ -79,8 +79,7 @@ class PackedProduct final : public Kernel {
   }
 
   std::string name() const override {
-    return std::string("own:packed_product") + (epilogue_.bias ? "+bias" : "") +
-           (!epilogue_.slope ? "" : *epilogue_.slope == 0 ? "+relu" : "+leaky_relu");
+    return "own:packed_product" + epilogue_name(epilogue_);
   }
   std::size_t scratch_bytes() const override { return left_bytes() + workers_ * worker_bytes(); }
 

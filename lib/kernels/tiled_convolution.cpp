@@ -202,8 +202,7 @@ class PixelKernel : public Kernel {
     return packs_ ? rounded_up(taps_ * depth_ * width_ * sizeof(float)) : 0;
   }
   std::string name() const override {
-    return std::string("own:tiled_conv2d") + (backward_ ? "_backward_data" : "") + (epilogue_.bias ? "+bias" : "") +
-           (!epilogue_.slope ? "" : *epilogue_.slope == 0 ? "+relu" : "+leaky_relu");
+    return std::string("own:tiled_conv2d") + (backward_ ? "_backward_data" : "") + epilogue_name(epilogue_);
   }
 
  private:

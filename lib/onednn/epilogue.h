@@ -20,11 +20,6 @@ inline dnnl::primitive_attr attributes(const Epilogue& epilogue) {
   return attr;
 }
 
-inline std::string epilogue_name(const Epilogue& epilogue) {
-  return std::string(epilogue.bias ? "+bias" : "") +
-         (epilogue.slope ? "+leaky_relu" : "");
-}
-
 /// A kernel that is one ReorderedCall.
 class CallKernel : public Kernel {
  public:
