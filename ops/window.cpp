@@ -54,6 +54,7 @@ WindowGeometry window_geometry(const Attrs& attrs, WindowGeometry g) {
   for (const Dim pad : pads) check_range("a number of pads", pad);
   for (std::size_t axis = 0; axis < 2; ++axis) {
     check_range("the input's size", g.in[axis]);
+    check_range("the window's size", g.size[axis]);
     const Dim extent = g.dilation[axis] * (g.size[axis] - 1) + 1;
     if (padding == "same") {
       pad_same(g, axis, extent);

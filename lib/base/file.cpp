@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <new>
 #include <string_view>
 #include <system_error>
@@ -16,6 +17,7 @@
 
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file_system.h"
+#include "thalweg/lib/base/memory.h"
 #include "thalweg/lib/base/signals.h"
 
 namespace thalweg {
@@ -74,7 +76,9 @@ void sync(int descriptor, const std::string& path, std::string_view doing) {
 
 /// A new file beside `path` that nobody else has.
 std::pair<int, std::string> make_beside(const std::string& path, unsigned mode) {
-  static std::atomic<unsigned> counter{0};
+  // In a container every process may have the same number, and an earlier one may have left files.
+  static std::atomic<std::uint64_t> counter{
+      static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count())};
   for (int attempt = 0; attempt < 100; ++attempt) {
     std::string name = fmt::format("{}.{}-{}{}", path, ::getpid(), counter.fetch_add(1), temporary_suffix);
     const int descriptor = uninterrupted([&] {
@@ -139,6 +143,12 @@ Descriptor::~Descriptor() {
 }
 
 int Descriptor::close() { return file_system().close(std::exchange(number_, -1)); }
+
+void no_memory_for(const std::string& path) {
+  run_error("{}: there is not enough memory to read it", shown(path));
+}
+
+std::uint64_t largest_tensor_file() { return std::max<std::uint64_t>(largest_file, memory_limit().left); }
 
 std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit) {
   check_path(path);
@@ -246,7 +256,7 @@ std::vector<std::byte> inflate_raw(std::span<const std::byte> bytes, std::uint64
 
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::uint64_t limit) {
   std::vector<std::byte> bytes = read_file(path, limit);
-  return is_gzip(bytes) ? gunzip(bytes, path, limit) : bytes;
+  return is_gzip(bytes) ? within_memory(path, [&] { return gunzip(bytes, path, limit); }) : bytes;
 }
 
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {

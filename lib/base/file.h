@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ class Descriptor {
 
 /// What a reader takes at most, before and after inflating.
 inline constexpr std::uint64_t largest_file = std::uint64_t{8} << 30;
+/// What a file of tensors may hold: models that we write ourselves are as large as they are, so that here it is the
+/// memory there is, where that is more.
+std::uint64_t largest_tensor_file();
 /// From this many bytes on, inflated data may be at most `largest_ratio` times the compressed: data that someone
 /// measured stays far below, while deflate itself reaches 1032.
 inline constexpr std::uint64_t ratio_free = std::uint64_t{4} << 20;
@@ -40,6 +44,18 @@ inline constexpr std::uint64_t largest_ratio = 300;
 /// The bytes of a regular file. Throws RunError with the path, what was tried and the system's reason; also for
 /// anything but a regular file, and for more than `limit` bytes.
 THALWEG_API std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit = largest_file);
+
+/// Throws RunError: memory has ended while `path` was read.
+[[noreturn]] void no_memory_for(const std::string& path);
+/// What `read` gives; where memory ends within it, the RunError names `path`.
+template <class F>
+auto within_memory(const std::string& path, F&& read) {
+  try {
+    return read();
+  } catch (const std::bad_alloc&) {
+    no_memory_for(path);
+  }
+}
 
 /// Whether the bytes begin as gzip does.
 THALWEG_API bool is_gzip(std::span<const std::byte> bytes);

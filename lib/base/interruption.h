@@ -15,8 +15,9 @@ class THALWEG_API Interrupted : public RunError {
 /// Ctrl-C, and the TERM that a system sends before it kills, for a whole program and not for fit() alone. While one
 /// lives, the first SIGINT or SIGTERM only sets a flag: fit() and pretrain() end after their step with `interrupted`,
 /// readers of files, evaluate() and predict() throw Interrupted, and what is being written is written to its end. The
-/// second signal ends the process as it would without us. The handlers that were there come back at the end. A signal
-/// that the process ignores stays ignored.
+/// second signal does what it would without us: by default it ends the process. The handlers that were there come back
+/// at the end, and get a first signal of which nobody was told, neither by came(), an exception nor `interrupted`. A
+/// signal that the process ignores stays ignored.
 ///
 ///     Interruption interruption;
 ///     TrainTest data = mnist("data");

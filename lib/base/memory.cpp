@@ -7,6 +7,7 @@
 
 #include <fstream>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 namespace thalweg {
@@ -20,13 +21,19 @@ void lower(MemoryLimit& limit, std::size_t left, std::string name) {
   if (left < limit.left) limit = {left, std::move(name)};
 }
 
-std::size_t system_memory() {
-  std::ifstream file("/proc/meminfo");
+/// The number after a word in a file of words and numbers.
+std::size_t number_after(const std::string& path, std::string_view wanted, std::size_t otherwise) {
+  std::ifstream file(path);
   std::string word;
-  std::size_t kilobytes = 0;
+  std::size_t number = 0;
   while (file >> word)
-    if (word == "MemAvailable:" && file >> kilobytes) return kilobytes * 1024;
-  return unlimited;
+    if (word == wanted && file >> number) return number;
+  return otherwise;
+}
+
+std::size_t system_memory(const std::string& root) {
+  const std::size_t kilobytes = number_after(root + "/proc/meminfo", "MemAvailable:", unlimited);
+  return kilobytes == unlimited ? unlimited : kilobytes * 1024;
 }
 
 /// A number in a file; `max` and whatever else is none is no limit.
@@ -36,28 +43,36 @@ std::size_t number_in(const std::string& path, std::size_t otherwise) {
   return file >> number ? number : otherwise;
 }
 
+/// How a version of control groups calls its files, and the inactive page cache in memory.stat.
+struct GroupFiles {
+  const char *most, *used, *cache;
+};
+constexpr GroupFiles version_1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+constexpr GroupFiles version_2{"memory.max", "memory.current", "inactive_file"};
+
 /// The limits of a control group and of those around it.
-void lower_by_groups(MemoryLimit& limit, const std::string& root, std::string group, const char* most,
-                     const char* used) {
+void lower_by_groups(MemoryLimit& limit, const std::string& root, std::string group, const GroupFiles& files) {
   for (;; group = group.substr(0, group.rfind('/'))) {
     const std::string folder = root + (group == "/" ? "" : group) + "/";
-    if (const std::size_t bytes = number_in(folder + most, unlimited); bytes != unlimited)
-      lower(limit, difference(bytes, number_in(folder + used, 0)), folder + most);
+    if (const std::size_t bytes = number_in(folder + files.most, unlimited); bytes != unlimited) {
+      const std::size_t cache = number_after(folder + "memory.stat", files.cache, 0);
+      lower(limit, difference(bytes, difference(number_in(folder + files.used, 0), cache)), folder + files.most);
+    }
     if (group.empty() || group == "/" || group.rfind('/') == std::string::npos) return;
   }
 }
 
-void lower_by_groups(MemoryLimit& limit) {
-  std::ifstream groups("/proc/self/cgroup");  // lines `0::/user` and, of version 1, `7:memory:/user`
+void lower_by_groups(MemoryLimit& limit, const std::string& root) {
+  std::ifstream groups(root + "/proc/self/cgroup");  // lines `0::/user` and, of version 1, `7:memory:/user`
   std::string line;
   while (std::getline(groups, line)) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
     const std::string group = line.substr(second + 1);
-    if (controllers == ",,") lower_by_groups(limit, "/sys/fs/cgroup", group, "memory.max", "memory.current");
+    if (controllers == ",,") lower_by_groups(limit, root + "/sys/fs/cgroup", group, version_2);
     if (controllers.find(",memory,") != std::string::npos)
-      lower_by_groups(limit, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes");
+      lower_by_groups(limit, root + "/sys/fs/cgroup/memory", group, version_1);
   }
 }
 
@@ -76,9 +91,9 @@ constexpr int statm_size = 1, statm_data = 6;
 
 }  // namespace
 
-MemoryLimit memory_limit() {
-  MemoryLimit limit{system_memory(), "MemAvailable"};
-  lower_by_groups(limit);
+MemoryLimit memory_limit(const std::string& root) {
+  MemoryLimit limit{system_memory(root), "MemAvailable"};
+  lower_by_groups(limit, root);
   lower_by_resource(limit, RLIMIT_AS, statm_size, "RLIMIT_AS");
   lower_by_resource(limit, RLIMIT_DATA, statm_data, "RLIMIT_DATA");
   return limit;

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string>
 
+#include "thalweg/graph/export.h"
+
 namespace thalweg {
 
 /// Bytes that this process may still take, and what says so.
@@ -14,8 +16,9 @@ struct MemoryLimit {
 };
 
 /// The least of the system's MemAvailable, what each cgroup around this process leaves (version 1 or 2), and what
-/// RLIMIT_AS and RLIMIT_DATA leave. A limit that cannot be read does not count.
-MemoryLimit memory_limit();
+/// RLIMIT_AS and RLIMIT_DATA leave. What a cgroup has in its inactive page cache is left to it: the kernel gives that up
+/// first. A limit that cannot be read does not count. /proc and /sys are read below `root`.
+THALWEG_API MemoryLimit memory_limit(const std::string& root = {});
 /// What RLIMIT_AS alone leaves: it counts addresses, so that stacks and code weigh in whole.
 MemoryLimit address_space_limit();
 /// What the system gives a new thread for its stack.

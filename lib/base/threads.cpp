@@ -104,10 +104,10 @@ std::string limit_of_threads() {
 }
 
 /// OpenMP ends the process where the system gives it no thread (RLIMIT_NPROC, a cgroup's pids.max, no room for a
-/// stack): so as many are asked for first, once.
+/// stack): so as many are asked for first, once in each thread of the program, for each gets a team of its own.
 void check_threads_start(int count) {
-  static std::atomic<int> started{0};
-  if (count <= started.load()) return;
+  static thread_local int started = 0;
+  if (count <= started) return;
   std::atomic<bool> over{false};
   std::vector<std::thread> threads;
   std::string problem, limit;
@@ -123,7 +123,7 @@ void check_threads_start(int count) {
   if (!problem.empty())
     run_error("this program needs {} threads, and the system starts no more than {}: {}; raise {}, or compile "
               "with logical_threads = {}", count + 1, threads.size() + 1, problem, limit, threads.size() + 1);
-  started = std::max(started.load(), count);
+  started = count;
 }
 
 }  // namespace
@@ -136,7 +136,6 @@ void check_threading(int logical) {
   if (const int limit = omp_get_thread_limit(); limit < logical)
     run_error("this program needs {} threads, and OMP_THREAD_LIMIT allows {}: raise it, or compile with "
               "logical_threads = {}", logical, limit, limit);
-  check_threads_start(logical - 1);
   std::atomic<int> team{0};
   on_team(logical, [&](int thread, int size) {
     if (thread == 0) team = size;
@@ -152,6 +151,7 @@ void check_run(int logical) {
   if (logical > 1) {
     check_not_forked();
     if (omp_get_dynamic() != 0) omp_set_dynamic(0);
+    check_threads_start(logical - 1);
   }
 }
 
@@ -250,7 +250,7 @@ void run_parts(int parts, std::size_t n, PartFunction function, void* context) {
 }  // namespace detail
 
 FloatingPointScope::FloatingPointScope(int threads)
-    : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most)) {
+    : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most_logical_threads)) {
   if (threads_ == 1) {
     saved_[0] = enter_default();
     return;

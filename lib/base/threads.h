@@ -12,6 +12,8 @@
 
 namespace thalweg {
 
+/// How many threads a program may be cut for.
+inline constexpr int most_logical_threads = 256;
 /// How many cores this process may run on (its affinity mask), at least 1.
 int hardware_threads();
 /// While it lives, every thread of the process runs on one core; false where that cannot be set.
@@ -108,9 +110,8 @@ class FloatingPointScope {
   FloatingPointScope& operator=(const FloatingPointScope&) = delete;
 
  private:
-  static constexpr int most = 256;
   int threads_;
-  FloatingPointState saved_[most];  // only those of its threads are ever set: a step has no time to clear all
+  FloatingPointState saved_[most_logical_threads];  // only those of its threads are ever set: a step has no time to clear all
 };
 
 }  // namespace thalweg

@@ -88,9 +88,10 @@ struct Program::State {
 namespace {
 
 int chosen_threads(const Graph& graph, int asked) {
-  if (asked < 0 || asked > 256) run_error("logical_threads is {}, must be 0 (chosen) to 256", asked);
+  if (asked < 0 || asked > most_logical_threads)
+    run_error("logical_threads is {}, must be 0 (chosen) to {}", asked, most_logical_threads);
   if (asked > 0) return asked;
-  return flops(graph) < small_step_flops ? 1 : hardware_threads();
+  return flops(graph) < small_step_flops ? 1 : std::min(hardware_threads(), most_logical_threads);
 }
 
 PlanReport report_of(const Plan& plan, const Placement& placement) {
@@ -238,11 +239,20 @@ struct Program::Assembly {
 
 namespace {
 
+/// Bytes of the variables and inputs.
 std::size_t stored_bytes(const Graph& graph) {
   std::size_t bytes = 0;
   for (NodeId id = 0; id < graph.size(); ++id)
     if (const Node& node = graph.node(id); node.op->name == "variable" || node.op->name == "input")
       bytes += node.types[0].bytes();
+  return bytes;
+}
+
+/// Of the variables, what another program has taken already.
+std::size_t shared_bytes(const Graph& graph, const Variables& variables) {
+  std::size_t bytes = 0;
+  for (const NodeId id : graph.variables())
+    if (variables.has(graph.node(id).name)) bytes += graph.node(id).types[0].bytes();
   return bytes;
 }
 
@@ -297,8 +307,8 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
 
 /// Before threads are started and oneDNN is called: both end the process where memory ends. What the plan needs is
 /// not known yet, and what is needed whatever it will be is.
-void check_memory_before(const Graph& graph, int threads) {
-  const std::size_t bytes = stored_bytes(graph);
+void check_memory_before(const Graph& graph, const Variables& variables, int threads) {
+  const std::size_t bytes = stored_bytes(graph) - shared_bytes(graph, variables);
   if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
     memory_error(graph, fmt::format("at least {} bytes", bytes), limit);
   const MemoryLimit limit = address_space_limit();
@@ -311,8 +321,8 @@ void check_memory_before(const Graph& graph, int threads) {
 }
 
 /// What is known before any of it is taken.
-void check_memory(const Placement& placement, const Graph& graph) {
-  const std::size_t bytes = planned_bytes(placement, graph);
+void check_memory(const Placement& placement, const Graph& graph, const Variables& variables) {
+  const std::size_t bytes = planned_bytes(placement, graph) - shared_bytes(graph, variables);
   if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
     memory_error(graph, fmt::format("{} bytes", bytes), limit);
 }
@@ -342,7 +352,7 @@ Prepared prepare(const Graph& source, const CompileOptions& options, PlannedProg
                  std::vector<std::string>& notices) {
   planned.graph = rewritten_noting(source, options, notices);
   planned.logical_threads = chosen_threads(planned.graph, options.logical_threads);
-  check_memory_before(planned.graph, planned.logical_threads);
+  check_memory_before(planned.graph, options.variables, planned.logical_threads);
   check_threading(planned.logical_threads);
   const FloatingPointScope floating_point(planned.logical_threads);
   const LogicalThreads logical(planned.logical_threads);
@@ -381,7 +391,7 @@ Program compile(const Graph& source, const CompileOptions& options) {
   Program::State& p = *state;
   Prepared prepared = prepare(source, options, p.planned, p.notices);
   p.store = options.variables;
-  check_memory(prepared.placement, p.planned.graph);
+  check_memory(prepared.placement, p.planned.graph, options.variables);
   const FloatingPointScope floating_point(p.planned.logical_threads);
   Program::Assembly assembly{p, prepared.index, prepared.plan, prepared.placement, {}, {}};
   assembly.bind_stored();

@@ -72,9 +72,7 @@ std::vector<std::string> names_from(const std::string& path, int classes) {
   return names;
 }
 
-}  // namespace
-
-TrainTest cifar10(const std::string& folder) {
+TrainTest cifar10_in(const std::string& folder) {
   constexpr Format format{.labels = 1, .taken = 0, .classes = 10};
   std::vector<std::string> parts;
   for (int i = 1; i <= 5; ++i) parts.push_back(fmt::format("{}/data_batch_{}.bin", folder, i));
@@ -86,7 +84,7 @@ TrainTest cifar10(const std::string& folder) {
   return sets;
 }
 
-TrainTest cifar100(const std::string& folder, bool coarse) {
+TrainTest cifar100_in(const std::string& folder, bool coarse) {
   const Format format{.labels = 2, .taken = coarse ? std::size_t{0} : std::size_t{1}, .classes = coarse ? 20 : 100};
   TrainTest sets{read_records({folder + "/train.bin"}, format), read_records({folder + "/test.bin"}, format)};
   sets.train.classes =
@@ -95,6 +93,16 @@ TrainTest cifar100(const std::string& folder, bool coarse) {
   sets.train.name = "cifar100 train";
   sets.test.name = "cifar100 test";
   return sets;
+}
+
+}  // namespace
+
+TrainTest cifar10(const std::string& folder) {
+  return within_memory(folder, [&] { return cifar10_in(folder); });
+}
+
+TrainTest cifar100(const std::string& folder, bool coarse) {
+  return within_memory(folder, [&] { return cifar100_in(folder, coarse); });
 }
 
 }  // namespace thalweg

@@ -379,13 +379,17 @@ Dataset sklearn_csv_text(std::string_view text, const std::string& source) {
 }
 
 Dataset csv(const std::string& path, const CsvOptions& options) {
-  const std::vector<std::byte> bytes = read_maybe_gzip(path);
-  return csv_text(text_of(bytes), path, options);
+  return within_memory(path, [&] {
+    const std::vector<std::byte> bytes = read_maybe_gzip(path);
+    return csv_text(text_of(bytes), path, options);
+  });
 }
 
 Dataset sklearn_csv(const std::string& path) {
-  const std::vector<std::byte> bytes = read_maybe_gzip(path);
-  return sklearn_csv_text(text_of(bytes), path);
+  return within_memory(path, [&] {
+    const std::vector<std::byte> bytes = read_maybe_gzip(path);
+    return sklearn_csv_text(text_of(bytes), path);
+  });
 }
 
 }  // namespace thalweg

@@ -110,9 +110,12 @@ Dataset read_part(const std::string& folder, const std::string& part) {
 
 }  // namespace
 
-Tensor read_idx(const std::string& path) { return tensor_in(read_maybe_gzip(path), path); }
+Tensor read_idx(const std::string& path) {
+  return within_memory(path, [&] { return tensor_in(read_maybe_gzip(path), path); });
+}
 
-Dataset read_idx_images(const std::string& images, const std::string& labels, int classes) {
+namespace {
+Dataset images_of(const std::string& images, const std::string& labels, int classes) {
   const FloatingPointScope floating_point;
   if (classes < 1) run_error("{} classes, and at least 1 is needed", classes);
   const std::vector<std::byte> label_bytes = read_maybe_gzip(labels);
@@ -144,12 +147,19 @@ Dataset read_idx_images(const std::string& images, const std::string& labels, in
   for (int k = 0; k < classes; ++k) data.classes.push_back(std::to_string(k));
   return data;
 }
+}  // namespace
+
+Dataset read_idx_images(const std::string& images, const std::string& labels, int classes) {
+  return within_memory(images, [&] { return images_of(images, labels, classes); });
+}
 
 TrainTest mnist(const std::string& folder) {
-  TrainTest sets{read_part(folder, "train"), read_part(folder, "t10k")};
-  sets.train.name = "mnist train";
-  sets.test.name = "mnist test";
-  return sets;
+  return within_memory(folder, [&] {
+    TrainTest sets{read_part(folder, "train"), read_part(folder, "t10k")};
+    sets.train.name = "mnist train";
+    sets.test.name = "mnist test";
+    return sets;
+  });
 }
 
 }  // namespace thalweg

@@ -256,15 +256,15 @@ bool is_picture(std::string_view name) {
 
 }  // namespace
 
-Tensor read_image(const std::string& path) {
-  const FloatingPointScope floating_point;
-  const std::vector<std::byte> bytes = read_file(path);
+namespace {
+
+Tensor picture_in(std::span<const std::byte> bytes, const std::string& path) {
   if (is_png(bytes)) return read_png(bytes, path);
   if (is_netpbm(bytes)) return read_netpbm(bytes, path);
   run_error("{}: neither PNG nor a binary PGM or PPM (P5, P6){}", path, bytes.empty() ? ": the file is empty" : "");
 }
 
-Dataset image_folder(const std::string& path) {
+Dataset images_below(const std::string& path) {
   Dataset data;
   std::vector<std::pair<std::string, std::int32_t>> files;
   for (const std::string& name : list_folder(path)) {
@@ -291,6 +291,17 @@ Dataset image_folder(const std::string& path) {
     data.labels.as<std::int32_t>()[i] = files[i].second;
   }
   return data;
+}
+
+}  // namespace
+
+Tensor read_image(const std::string& path) {
+  const FloatingPointScope floating_point;
+  return within_memory(path, [&] { return picture_in(read_file(path), path); });
+}
+
+Dataset image_folder(const std::string& path) {
+  return within_memory(path, [&] { return images_below(path); });
 }
 
 }  // namespace thalweg

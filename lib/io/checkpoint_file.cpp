@@ -22,10 +22,13 @@ std::span<const std::byte> bytes_in(const Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.data()), tensor.bytes()};
 }
 
+std::string digest_line(const std::string& name, const Tensor& tensor) {
+  return fmt::format("{} {}\n", name, crc32_text(crc32_of(bytes_in(tensor))));
+}
+
 std::string tensor_digests(const Safetensors& content) {
   std::string lines;
-  for (const auto& [name, tensor] : content.tensors)
-    lines += fmt::format("{} {}\n", name, crc32_text(crc32_of(bytes_in(tensor))));
+  for (const auto& [name, tensor] : content.tensors) lines += digest_line(name, tensor);
   return lines;
 }
 
@@ -40,11 +43,12 @@ std::size_t digest_place(std::string_view header) {
   return begin + no_digest.size() < header.size() && header[begin + no_digest.size()] == '"' ? begin : header.npos;
 }
 
-/// The tensor whose bytes are not those that were written, if there is one.
+/// The tensor whose bytes are not those that were written, if there is one. Names and lines stand in the same order.
 std::optional<std::string> damaged_tensor(const Safetensors& content, std::string_view written) {
   for (const auto& [name, tensor] : content.tensors) {
-    const std::string line = fmt::format("{} {}\n", name, crc32_text(crc32_of(bytes_in(tensor))));
-    if (written.find(line) == written.npos) return name;
+    const std::string line = digest_line(name, tensor);
+    if (!written.starts_with(line)) return name;
+    written.remove_prefix(line.size());
   }
   return {};
 }
@@ -76,7 +80,9 @@ void write_checkpoint(const Safetensors& content, const std::string& path) {
   write_file(path, image.parts());
 }
 
-Safetensors read_checkpoint(const std::string& path) { return parse_checkpoint(read_file(path), path); }
+Safetensors read_checkpoint(const std::string& path) {
+  return within_memory(path, [&] { return parse_checkpoint(read_file(path, largest_tensor_file()), path); });
+}
 
 Safetensors parse_checkpoint(std::span<const std::byte> bytes, const std::string& path) {
   const std::string_view text = text_of(bytes);
@@ -119,11 +125,15 @@ std::optional<CheckpointFolder::Found> CheckpointFolder::newest(std::vector<std:
   std::string first;
   while (!numbers_.empty()) {
     const std::string path = path_of(numbers_.back());
+    bool was_read = false;
     try {
-      return Found{path, read_checkpoint(path)};
+      const std::vector<std::byte> bytes = read_file(path, largest_tensor_file());
+      was_read = true;
+      return Found{path, parse_checkpoint(bytes, path)};
     } catch (const RunError& error) {
       damaged.emplace_back(error.what());
-      damaged_.push_back(numbers_.back());
+      // What could not be read today may be whole tomorrow: save() leaves it where it is.
+      if (was_read) damaged_.push_back(numbers_.back());
       numbers_.pop_back();
     }
   }

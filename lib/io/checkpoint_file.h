@@ -44,13 +44,14 @@ class CheckpointFolder {
     std::string path;
     Safetensors content;
   };
-  /// The newest checkpoint that is whole. `damaged` gets why each newer one is not. Nothing if there is no checkpoint;
-  /// throws RunError if there are some, and all are damaged.
+  /// The newest checkpoint that can be read and is whole. `damaged` gets why each newer one is not. Nothing if there is
+  /// no checkpoint; throws RunError if there are some, and none is whole.
   std::optional<Found> newest(std::vector<std::string>& damaged);
   bool empty() const { return numbers_.empty(); }
   const std::string& path() const { return folder_; }
 
-  /// Writes the next checkpoint, and removes all but the last `keep` (at least 1) whole ones. Returns its path.
+  /// Writes the next checkpoint, and removes all but the last `keep` (at least 1) whole ones, and what newest() found
+  /// damaged. Returns its path.
   /// Throws RunError; those that were there are then still there.
   std::string save(const Safetensors& content, int keep);
 
@@ -58,7 +59,7 @@ class CheckpointFolder {
   std::string path_of(std::uint64_t number) const;
   std::string folder_;
   Descriptor lock_;
-  std::vector<std::uint64_t> numbers_;  ///< ascending; those known to be damaged are not among them
+  std::vector<std::uint64_t> numbers_;  ///< ascending, without those that newest() passed over
   std::vector<std::uint64_t> damaged_;
   std::uint64_t next_ = 1;
 };

@@ -11,8 +11,10 @@ namespace thalweg {
 void write_text(const Graph& graph, const std::string& path) { write_file(path, print(graph)); }
 
 Graph read_text(const std::string& path) {
-  const std::vector<std::byte> bytes = read_file(path, longest_text);
-  return graph_of(text_of(bytes), path);
+  return within_memory(path, [&] {
+    const std::vector<std::byte> bytes = read_file(path, longest_text);
+    return graph_of(text_of(bytes), path);
+  });
 }
 
 }  // namespace thalweg

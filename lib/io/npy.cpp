@@ -267,7 +267,9 @@ std::string npy_header(const Tensor& tensor, const std::string& path) {
   return header + text;
 }
 
-Tensor read_npy(const std::string& path) { return parse_npy(read_file(path), path); }
+Tensor read_npy(const std::string& path) {
+  return within_memory(path, [&] { return parse_npy(read_file(path), path); });
+}
 
 void write_npy(const Tensor& tensor, const std::string& path) {
   const std::string header = npy_header(tensor, path);

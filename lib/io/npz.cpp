@@ -168,7 +168,9 @@ std::map<std::string, Tensor> parse_npz(std::span<const std::byte> bytes, const 
   return Archive(bytes, path).run();
 }
 
-std::map<std::string, Tensor> read_npz(const std::string& path) { return parse_npz(read_file(path), path); }
+std::map<std::string, Tensor> read_npz(const std::string& path) {
+  return within_memory(path, [&] { return parse_npz(read_file(path), path); });
+}
 
 void write_npz(const std::map<std::string, Tensor>& tensors, const std::string& path) {
   std::vector<std::string> headers;  // kept alive until they are written

@@ -252,7 +252,9 @@ void write_safetensors(const Safetensors& content, const std::string& path) {
   write_file(path, image_of(content, path).parts());
 }
 
-Safetensors read_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
+Safetensors read_safetensors(const std::string& path) {
+  return within_memory(path, [&] { return parse_safetensors(read_file(path, largest_tensor_file()), path); });
+}
 
 void save_weights(const Variables& variables, const std::string& path,
                   const std::map<std::string, std::string>& metadata) {

@@ -2,6 +2,8 @@
 #include "thalweg/lib/train/callback.h"
 
 #include <array>
+#include <cmath>
+#include <limits>
 
 #include "thalweg/graph/fail.h"
 
@@ -17,6 +19,14 @@ double CallbackState::number(const std::string& name) const {
   if (found->second.type() != TensorType{DType::f64, {}})
     run_error("'{}' in the state of a callback is {}, must be f64[]", shown(name), to_string(found->second.type()));
   return found->second.number(0);
+}
+
+int CallbackState::whole(const std::string& name) const {
+  constexpr int most = std::numeric_limits<int>::max();
+  const double x = number(name);
+  if (!(x >= 0 && x <= most) || x != std::floor(x))
+    run_error("'{}' in the state of a callback is {}, must be a whole number from 0 to {}", shown(name), x, most);
+  return static_cast<int>(x);
 }
 
 void Callback::on_build(Graph&) {}

@@ -67,6 +67,8 @@ struct THALWEG_API CallbackState {
   void set(const std::string& name, double number);
   /// Throws RunError if the name is missing or is no scalar.
   double number(const std::string& name) const;
+  /// The same for what counts something: a whole number from 0 to 2^31 - 1. Throws RunError for another.
+  int whole(const std::string& name) const;
 };
 
 /// What fit calls while it trains, in Keras' words. Derive, and override what is needed:

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/train/checkpointing.h"
 
+#include <algorithm>
+
 #include "thalweg/graph/fail.h"
+#include "thalweg/lib/io/safetensors_format.h"
 
 namespace thalweg {
 
@@ -15,7 +18,7 @@ Checkpointing::Checkpointing(const Checkpoint& options, bool resume) : options_(
 
 void Checkpointing::find(const std::vector<Fact>& facts) {
   if (!folder_) return;
-  const std::optional<CheckpointFolder::Found> newest = folder_->newest(damaged_);
+  const auto newest = within_memory(options_.folder, [&] { return folder_->newest(damaged_); });
   if (!newest) return;
   found_ = from_checkpoint(newest->content, facts, newest->path);
   found_path_ = newest->path;
@@ -25,13 +28,22 @@ void Checkpointing::check(const TrainingState& here) const {
   if (found_) check_same_run(here, *found_, options_.same_bits, found_path_);
 }
 
-std::vector<std::string> Checkpointing::news() const {
+void Checkpointing::check_can_hold(const TrainingState& state) const {
+  if (folder_) image_of(to_checkpoint(state), folder_->path());
+}
+
+std::vector<std::string> Checkpointing::passed_over() const {
   std::vector<std::string> lines;
-  for (const std::string& reason : damaged_) lines.push_back("Passed over " + reason);
-  if (found_)
-    lines.push_back(fmt::format("Resuming from {} after {} epochs and {} steps", found_path_, found_->epochs_done,
-                                found_->steps_done));
+  for (const std::string& reason : damaged_) {
+    lines.push_back("Passed over " + reason);
+    std::replace(lines.back().begin(), lines.back().end(), '\n', ' ');
+  }
   return lines;
+}
+
+std::string Checkpointing::resuming() const {
+  return fmt::format("Resuming from {} after {} epochs and {} steps", found_path_, found_->epochs_done,
+                     found_->steps_done);
 }
 
 std::string Checkpointing::save(const TrainingState& state) {

@@ -30,8 +30,14 @@ class Checkpointing {
   const std::optional<TrainingState>& found() const { return found_; }
   /// Throws RunError unless what was found is of the training `here`.
   void check(const TrainingState& here) const;
-  /// What there is to say of what was found: a line each. Nothing if nothing was.
-  std::vector<std::string> news() const;
+  /// Why newer checkpoints were passed over, a line each.
+  std::vector<std::string> passed_over() const;
+  /// What is resumed from, if something was found.
+  std::string resuming() const;
+
+  /// Throws RunError for a state that no file can hold (a text that is no UTF-8, a header that is too long), so that
+  /// it is known before the first step.
+  void check_can_hold(const TrainingState& state) const;
 
   /// Writes the state. Returns what there is to say: nothing, or why it was not written (unless that ends the
   /// training, by RunError).

@@ -10,16 +10,19 @@
 namespace thalweg {
 namespace {
 
-/// The lines of the file up to the given epoch, the header first; a last line without its end is left out.
-std::string kept_lines(std::string_view text, char separator, int epochs) {
-  std::string kept;
-  for (std::size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) {
-    const std::string_view line = text.substr(0, end);
+/// The lines of the file without those at its end that are of epochs after the given one; a last line without its end is
+/// left out. Before them may stand the epochs of other trainings.
+std::string_view kept_lines(std::string_view text, char separator, int epochs) {
+  text = text.substr(0, text.rfind('\n') + 1);
+  while (!text.empty()) {
+    const std::size_t begin = text.rfind('\n', text.size() - 2) + 1;
+    const std::string_view line = text.substr(begin);
     int epoch = 0;
     std::from_chars(line.data(), line.data() + std::min(line.find(separator), line.size()), epoch);
-    if (epoch <= epochs) kept += std::string(line) + '\n';
+    if (epoch <= epochs) break;
+    text = text.substr(0, begin);
   }
-  return kept;
+  return text;
 }
 
 }  // namespace
@@ -45,7 +48,7 @@ void CSVLogger::on_train_begin(TrainingRun& run) {
     throw RunError(fmt::format("CSVLogger: {} cannot be appended to: its first line is not '{}'", shown(path_),
                                shown(header.substr(0, header.size() - 1))), loc_);
   if (run.epoch() > 0 || text.empty()) {
-    const std::string kept = kept_lines(text, options_.separator, run.epoch());
+    const std::string_view kept = kept_lines(text, options_.separator, run.epoch());
     write_file(path_, kept.empty() ? header : kept);
   }
 }

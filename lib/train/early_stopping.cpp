@@ -76,8 +76,8 @@ CallbackState EarlyStopping::save() const {
 
 void EarlyStopping::load(const CallbackState& state) {
   best_ = state.number("best");
-  best_epoch_ = static_cast<int>(state.number("best_epoch"));
-  wait_ = static_cast<int>(state.number("wait"));
+  best_epoch_ = state.whole("best_epoch");
+  wait_ = state.whole("wait");
   for (Weight& weight : weights_) {
     const auto saved = state.tensors.find("weights/" + weight.name);
     if (saved == state.tensors.end() || saved->second.type() != weight.best.type())

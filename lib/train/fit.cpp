@@ -56,6 +56,9 @@ const FitOptions& checked(const FitOptions& options, SourceLoc loc) {
        "monitor and min_delta say what patience looks at, and no patience was given");
   const bool keeps = !options.checkpoint.folder.empty();
   need(keeps || !options.resume, "resume needs a folder of checkpoints: .checkpoint = {\"runs/a\"}");
+  need(!options.resume || !options.compile.tune || !options.checkpoint.same_bits,
+       "compile.tune chooses kernels by their times, which differ from run to run: a training that is resumed has other "
+       "last bits then; allow it by .checkpoint = {\"runs/a\", 0, {.same_bits = false}}, or do without tune");
   need(!keeps || options.checkpoint.every >= 0,
        fmt::format("checkpoint.every is {}, must be 0 (each epoch) or more", options.checkpoint.every));
   need(!keeps || options.checkpoint.keep >= 1,
@@ -132,6 +135,7 @@ class Training final : public TrainingRun {
         callback->on_train_begin(*this);
         ++begun_;
       }
+      checkpoints_.check_can_hold(state());
       if (const auto& found = checkpoints_.found())
         for (std::size_t i = 0; i < callbacks_.size(); ++i) callbacks_[i]->load(found->callbacks[i].second);
       train();
@@ -175,7 +179,8 @@ class Training final : public TrainingRun {
     set_counters();
     warn_of_horizons();
     const Clock::time_point begin = Clock::now();
-    for (const std::string& line : checkpoints_.news()) progress_.say(line);
+    for (const std::string& line : checkpoints_.passed_over()) warn(line);
+    if (checkpoints_.found()) progress_.say(checkpoints_.resuming());
     while ((epoch_ < options_.epochs && !stopping_) || steps_done_ > 0) {
       ++epoch_;
       epoch_begin_ = Clock::now();
@@ -495,7 +500,8 @@ class Training final : public TrainingRun {
   void warn_of_horizons() {
     const std::string counter = "step";
     const double behind = history_.variables.has(counter) ? history_.variables.at(counter).numbers().at(0) : 0;
-    const double last = behind + static_cast<double>(options_.epochs - epoch_) * static_cast<double>(steps());
+    const Dim left = (options_.epochs - epoch_) * steps() - steps_done_;
+    const double last = behind + static_cast<double>(left);
     for (NodeId id = 0; id < graph_.size(); ++id) {
       const Node& node = graph_.node(id);
       if (node.op->name != "note" || !node.attrs.text("about").starts_with("horizon")) continue;
@@ -554,8 +560,15 @@ class Training final : public TrainingRun {
       if (!(apply_ ? *apply_ : *last_program_).finite()) tell_variable(samples);
     } catch (const Diverged& error) {
       if (options_.check_finite.empty()) throw;
-      if (!apply_) tell_node(error, steps_->graph(index), before_step_, steps_->inputs(index, samples, feeds_));
-      tell_node_of_parts(error, index, samples);
+      try {
+        if (!apply_) tell_node(error, steps_->graph(index), before_step_, steps_->inputs(index, samples, feeds_));
+        tell_node_of_parts(error, index, samples);
+      } catch (const Diverged&) {
+        throw;
+      } catch (const RunError& other) {
+        // That the search failed is less than what it was for.
+        throw Diverged(fmt::format("{}\n    which node it came from cannot be told: {}", error.what(), other.what()));
+      }
     }
   }
 
@@ -573,11 +586,15 @@ class Training final : public TrainingRun {
 
   [[noreturn]] void tell_node(const Diverged& error, const Graph& graph, const Variables& before,
                               const Inputs& inputs) const {
-    write_replay(graph, before, inputs, options_.check_finite);
     const auto found = thalweg::check_finite(graph, before, inputs, last_program_->logical_threads());
-    throw Diverged(fmt::format("{}\n    {}\n    the step is in {}", error.what(),
-                               found ? found->text : "every op by itself is finite: it came by joining them",
-                               options_.check_finite));
+    std::string where = "the step is in " + options_.check_finite;
+    try {
+      write_replay(graph, before, inputs, options_.check_finite);
+    } catch (const RunError& problem) {
+      where = fmt::format("the step could not be kept: {}", problem.what());
+    }
+    throw Diverged(fmt::format("{}\n    {}\n    {}", error.what(),
+                               found ? found->text : "every op by itself is finite: it came by joining them", where));
   }
 
   /// A step in micro-batches is several graphs: runs them again up to the one that breaks.

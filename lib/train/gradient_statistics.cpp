@@ -200,7 +200,7 @@ void GradientStatistics::load(const CallbackState& state) {
                 count);
     return most;
   };
-  steps_ = static_cast<Dim>(state.number("steps"));
+  steps_ = state.whole("steps");
   unpack(numbers("layers", packed(layers_).size()), layers_);
   last_.clear();
   if (state.tensors.contains("last")) {

@@ -74,8 +74,8 @@ CallbackState ReduceLROnPlateau::save() const {
 
 void ReduceLROnPlateau::load(const CallbackState& state) {
   best_ = state.number("best");
-  wait_ = static_cast<int>(state.number("wait"));
-  cooldown_ = static_cast<int>(state.number("cooldown"));
+  wait_ = state.whole("wait");
+  cooldown_ = state.whole("cooldown");
 }
 
 LearningRateScheduler::LearningRateScheduler(Function<double(int, double)> schedule, SourceLoc loc) {

@@ -94,7 +94,7 @@ CallbackState ModelCheckpoint::save() const {
 
 void ModelCheckpoint::load(const CallbackState& state) {
   best_ = state.number("best");
-  steps_ = static_cast<Dim>(state.number("steps"));
+  steps_ = state.whole("steps");
   if (const auto last = state.texts.find("last"); last != state.texts.end()) last_ = last->second;
 }
 

@@ -9,6 +9,7 @@
 #include "thalweg/graph/philox.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/io/checkpoint_file.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/io/checksum.h"
 
 namespace thalweg {
@@ -19,6 +20,7 @@ std::string callback_prefix(std::size_t index) { return fmt::format("callback{}{
 std::string epoch_begin_prefix() { return fmt::format("epoch_begin{}", checkpoint_mark); }
 std::string run_name(std::string_view name) { return fmt::format("run{}{}", checkpoint_mark, name); }
 constexpr Dim most_whole = std::numeric_limits<std::int32_t>::max();
+constexpr Dim most_samples = Dim{1} << 53;
 
 Tensor list_tensor(const std::vector<double>& numbers) {
   return Tensor(f64(static_cast<Dim>(numbers.size())), numbers);
@@ -135,8 +137,8 @@ TrainingState from_checkpoint(const Safetensors& content, const std::vector<Fact
   state.steps_done = in.whole("steps_done", most_whole);
   state.stopping = in.whole("stopping", 1) != 0;
   state.best_epoch = static_cast<int>(in.whole("best_epoch", most_whole));
-  state.samples = in.whole("samples_done", std::numeric_limits<Dim>::max());
-  const auto threads = [&](const std::string& name) { return static_cast<int>(in.whole("threads." + name, 256)); };
+  state.samples = in.whole("samples_done", most_samples);
+  const auto threads = [&](const std::string& name) { return static_cast<int>(in.whole("threads." + name, most_logical_threads)); };
   state.training_threads = {threads("training"), threads("training_rest")};
   state.update_threads = threads("update");
   state.validation_threads = {threads("validation"), threads("validation_rest")};
@@ -197,6 +199,9 @@ void check_same_run(const TrainingState& here, const TrainingState& saved, bool 
   if (callbacks != saved_callbacks)
     named(fmt::format("callbacks are [{}] in the checkpoint and [{}] here", fmt::join(saved_callbacks, ", "),
                       fmt::join(callbacks, ", ")));
+  if (saved.columns != here.columns)
+    named(fmt::format("columns of the history are [{}] in the checkpoint and [{}] here",
+                      shown(fmt::format("{}", fmt::join(saved.columns, ", "))), fmt::join(here.columns, ", ")));
   if (problems.empty()) return;
   run_error("{}: is not of this training\n    {}{}", shown(path), fmt::join(problems, "\n    "),
             bits_only ? "\n    training could go on, though not with the same bits: .same_bits = false allows it" : "");

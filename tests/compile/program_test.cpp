@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <thread>
 
 #include "tests/allocations.h"
 #include "tests/compile/run.h"
@@ -169,6 +170,29 @@ TEST(Program, LearnsItsBatch) {
   for (int i = 0; i < 300; ++i) p.run();
   EXPECT_LT(p.scalar("loss"), first * 0.3);
   EXPECT_EQ(p.variables().at("step").number(0), 301);
+}
+
+TEST(Program, RunsInOneThreadAtATime) {
+  Program p = compile(mlp(64), threads(1));
+  fill(p);
+  std::atomic<int> refused{0}, ran{0};
+  {
+    std::vector<std::jthread> both;
+    for (int i = 0; i < 2; ++i)
+      both.emplace_back([&] {
+        for (int step = 0; step < 20'000 && refused == 0; ++step) try {
+            p.run();
+            ++ran;
+          } catch (const RunError& error) {
+            EXPECT_NE(std::string(error.what()).find("is already running in another thread"), std::string::npos);
+            ++refused;
+          }
+      });
+  }
+  EXPECT_GT(refused, 0);
+  // Each step that was not refused ran whole.
+  EXPECT_EQ(p.variables().at("step").number(0), ran.load());
+  EXPECT_NO_THROW(p.run());
 }
 
 TEST(Program, LeavesVariablesAloneWhenAStepThrows) {

@@ -137,6 +137,11 @@ TEST(Conv2d, Errors) {
             "HERE: conv2d: a window of height 7 (dilation included) is larger than the padded input of 5");
   EXPECT_EQ(fact({.dilation = Dim{1} << 40}),
             "HERE: conv2d: dilation is 1099511627776, must be at most 1073741824");
+  const std::string huge = thrown<GraphError>([&] {
+    conv2d(x, input(g, "huge", f32((Dim{1} << 34) + 1, 1, 4, 1)), {.dilation = {Dim{1} << 30, 1}});
+  });
+  EXPECT_EQ(huge.substr(0, huge.find('\n')),
+            "HERE: conv2d: the window's size is 17179869185, must be at most 1073741824");
   EXPECT_EQ(fact({.groups = 0}), "HERE: conv2d: attribute groups is 0, must be at least 1");
   EXPECT_EQ(fact({.groups = 3}), "HERE: conv2d: groups=3 does not divide the 4 channels of the input");
   EXPECT_EQ(fact({.groups = 4}),

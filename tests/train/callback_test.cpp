@@ -413,6 +413,32 @@ TEST(CSVLogger, WritesWhatTheHistorySays) {
   EXPECT_CONTAINS(error, "log.csv cannot be appended to: its first line is not 'epoch,loss,accuracy,seconds'");
 }
 
+TEST(CSVLogger, ResumedKeepsTheRowsOfEarlierTrainings) {
+  const Folder folder;
+  const std::string path = folder.file("log.csv");
+  const auto train = [&](int epochs, const std::string& runs) {
+    FitOptions options{.epochs = epochs, .verbose = 0, .callbacks = {CSVLogger(path, {.append = true})}};
+    if (!runs.empty()) options.checkpoint = {folder.file(runs)};
+    options.resume = !runs.empty();
+    return fit(mlp(4), spiral(12), options);
+  };
+  const auto epochs = [&] {
+    std::string list;
+    const std::string text = content_of(path);
+    for (std::size_t at = text.find('\n'); at + 1 < text.size(); at = text.find('\n', at + 1)) list += text[at + 1];
+    return list;
+  };
+  train(5, "");
+  EXPECT_EQ(epochs(), "12345");
+  train(2, "runs");
+  EXPECT_EQ(epochs(), "1234512");
+  // Another epoch that was written, and then the power went before its checkpoint.
+  std::string text = content_of(path);
+  folder.write("log.csv", text + "3,0.5,0.5,1\n4,0.");
+  train(4, "runs");
+  EXPECT_EQ(epochs(), "123451234");
+}
+
 TEST(CSVLogger, RefusesWhatItCannotWrite) {
   EXPECT_EQ(run_error_of([] { CSVLogger("", {}, {"net.cpp", 4}); }), "net.cpp:4: CSVLogger: the path is empty");
   EXPECT_EQ(run_error_of([] { CSVLogger("x", {.separator = '.'}, {"net.cpp", 4}); }),

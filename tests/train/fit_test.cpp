@@ -394,6 +394,9 @@ TEST(Fit, ChecksItsOptions) {
   EXPECT_CONTAINS(error({.verbose = 0, .patience = -1}), "patience is -1");
   EXPECT_CONTAINS(error({.verbose = 0, .patience = 1, .monitor = "los"}), "did you mean loss");
   EXPECT_CONTAINS(error({.validation = 1.5, .verbose = 0}), "between 0 and 1");
+  FitOptions tuned{.verbose = 0, .checkpoint = {"runs"}, .resume = true};
+  tuned.compile.tune = true;
+  EXPECT_CONTAINS(error(tuned), "compile.tune chooses kernels by their times");
   Graph idle("idle");
   const Value x = input(idle, "x", f32(4, 2));
   idle.output("loss", mean(x));

@@ -3,11 +3,13 @@
 // it. oneDNN's own allocations do not fail here: it does not survive that, which is why its memory is asked for before.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <new>
 
 #include "soak.h"
+#include "tests/fuzz/parsers.h"
 #include "tests/compile/random_graph.h"
 #include "tests/compile/run.h"
 #include "thalweg/graph/parse.h"
@@ -111,6 +113,34 @@ TEST(Allocation, ThatFailsIsAnErrorAndNothingBreaks) {
   }
   EXPECT_GT(failed, 100u);
   testing::report("allocations that failed", failed);
+}
+
+TEST(Allocation, ThatFailsWhileAFileIsReadIsToldByItsName) {
+  std::uint64_t failed = 0;
+  for (const testing::Parser& parser : testing::parsers()) {
+    // The first reads bytes, whose name its caller knows; the others' JSON library takes memory to free what it has, and
+    // ends the process where there is none.
+    const std::vector<std::string_view> others{"gzip", "json", "safetensors", "checkpoint"};
+    if (std::find(others.begin(), others.end(), parser.name) != others.end()) continue;
+    for (const std::string& seed : parser.seeds()) {
+      const testing::InMemory file(std::as_bytes(std::span(seed)));
+      for (long call = 1;; ++call) {
+        const Failing one(call);
+        try {
+          parser.read("file");
+          if (allocations < call) break;
+        } catch (const RunError& error) {
+          const std::string_view told = error.what();  // no allocation, which might be the failing one
+          EXPECT_NE(told.find("memory"), told.npos) << parser.name << ": " << told;
+          ++failed;
+        } catch (const std::exception& other) {
+          ADD_FAILURE() << parser.name << ", allocation " << call << ": " << other.what();
+        }
+      }
+    }
+  }
+  EXPECT_GT(failed, 500u);
+  testing::report("allocations that failed while files were read", failed);
 }
 
 }  // namespace

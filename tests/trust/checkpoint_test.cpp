@@ -318,6 +318,35 @@ TEST(Fault, EveryCallOfLoadingFailsOnce) {
   report("injected failures of loading", call - 1);
 }
 
+TEST(Fault, WhatCouldNotBeReadOnceIsNotRemoved) {
+  std::size_t passed_over = 0, removed = 0;
+  for (std::size_t call = 1;; ++call) {
+    bool older = false, saved = false;
+    const Folder folder;
+    for (int i = 1; i <= 2; ++i) CheckpointFolder(folder.file("a")).save(run_of(i), 2);
+    FailingFileSystem failing({.call = call, .error = EMFILE});
+    {
+      const FileSystemScope scope(failing);
+      try {
+        CheckpointFolder runs(folder.file("a"));
+        std::vector<std::string> damaged;
+        older = number_of(runs.newest(damaged)->content) == "1";
+        runs.save(run_of(3), 1);
+        saved = true;
+      } catch (const RunError&) {
+      }
+    }
+    // With one to be kept, the second goes for the third; but not one that nobody could look at.
+    const bool there = is_there(folder.file("a/checkpoint-000002.safetensors"));
+    EXPECT_TRUE(there || (saved && !older)) << "call " << call;
+    passed_over += older ? 1 : 0;
+    removed += there ? 0 : 1;
+    if (failing.calls() < call) break;
+  }
+  EXPECT_GE(passed_over, 2u);
+  EXPECT_GE(removed, 1u);
+}
+
 TEST(CheckpointFile, PythonsSafetensorsOpensIt) {
   // THALWEG_PYTHON names one that has the package: `python3 -m venv v && v/bin/pip install safetensors numpy`.
   const char* named = std::getenv("THALWEG_PYTHON");

@@ -2,15 +2,21 @@
 // The same bits on however many cores; a clear error where the machine gives fewer threads or less memory than needed.
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <map>
 
 #include "../data/files.h"
 #include "job.h"
 #include "process.h"
 #include "sanitized.h"
 #include "soak.h"
+#include "thalweg/lib/base/memory.h"
 
 namespace thalweg {
 namespace {
@@ -113,7 +119,9 @@ TEST(Memory, ALimitIsAnErrorAndNoCrash) {
     if (status == 3) {
       ++refused;
       EXPECT_CONTAINS(worker.text(), "RLIMIT_AS");
-      EXPECT_CONTAINS(worker.text(), "Its largest tensors:");
+      // The heading, and ten lines `    bytes  node`.
+      const std::string list = worker.text().substr(worker.text().find("Its largest tensors:"));
+      EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 11) << list;
     }
   }
   EXPECT_GT(trained, 0);
@@ -139,6 +147,66 @@ TEST(Memory, WhatALimitOfDataLeavesIsToldBeforeTheFirstStep) {
   }
   EXPECT_GT(trained, 0);
   EXPECT_GT(refused, 0);
+}
+
+/// A system with so much memory, whose control groups say what `files` holds.
+std::string machine(const Folder& folder, const std::string& groups, const std::map<std::string, std::string>& files) {
+  const std::string root = folder.file("root");
+  std::filesystem::remove_all(root);
+  const auto write = [&](const std::string& path, const std::string& text) {
+    std::filesystem::create_directories(std::filesystem::path(root + path).parent_path());
+    std::ofstream(root + path) << text;
+  };
+  write("/proc/meminfo", "MemTotal: 2000 kB\nMemFree: 10 kB\nMemAvailable:    1000 kB\n");
+  write("/proc/self/cgroup", groups);
+  for (const auto& [path, text] : files) write("/sys/fs/cgroup/" + path, text);
+  return root;
+}
+
+TEST(Memory, ControlGroupsLimitIt) {
+  const Folder folder;
+  const auto left = [&](const std::string& groups, const std::map<std::string, std::string>& files) {
+    const MemoryLimit limit = memory_limit(machine(folder, groups, files));
+    return std::to_string(limit.left) + " " + limit.name.substr(limit.name.rfind("cgroup") + 1);
+  };
+  EXPECT_EQ(left("0::/\n", {}), "1024000 MemAvailable");
+  EXPECT_EQ(left("0::/a/b\n", {{"a/b/memory.max", "max\n"}}), "1024000 MemAvailable");
+  EXPECT_EQ(left("0::/a/b\n", {{"a/b/memory.max", "9000\n"}, {"a/b/memory.current", "2000\n"}}),
+            "7000 group/a/b/memory.max");
+  // A group around it may be narrower; and where nothing is left, nothing is.
+  EXPECT_EQ(left("0::/a/b\n", {{"a/b/memory.max", "9000\n"}, {"a/memory.max", "5000\n"}, {"a/memory.current", "6000\n"}}),
+            "0 group/a/memory.max");
+  // The page cache of files that were read is given up before anything else.
+  EXPECT_EQ(left("0::/a\n", {{"a/memory.max", "9000\n"}, {"a/memory.current", "8000\n"},
+                             {"a/memory.stat", "anon 10\nfile 7000\ninactive_anon 5\ninactive_file 6000\nactive_file 1000\n"}}),
+            "7000 group/a/memory.max");
+  // A container sees its group as the root.
+  EXPECT_EQ(left("0::/\n", {{"memory.max", "3000\n"}}), "3000 group/memory.max");
+  EXPECT_EQ(left("5:cpu:/x\n4:memory,hugetlb:/y\n0::/\n",
+                 {{"memory/y/memory.limit_in_bytes", "4000\n"}, {"memory/y/memory.usage_in_bytes", "3000\n"},
+                  {"memory/y/memory.stat", "cache 5\ntotal_inactive_file 500\n"}}),
+            "1500 group/memory/y/memory.limit_in_bytes");
+  for (const char* garbage : {"", "\n", "0\n", "::", "0::", ":memory:", "x:y", "1:memory:"})
+    EXPECT_EQ(left(garbage, {}), "1024000 MemAvailable") << garbage;
+}
+
+TEST(Memory, OfVariablesThatProgramsShareCountsOnce) {
+  if (sanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
+  Graph g("shared");
+  const Value w = variable(g, "w", f32(25'000'000), random_uniform_init({.low = -1, .high = 1}));
+  g.output("sum", sum(w));
+  const Program first = compile(g, {.logical_threads = 1});
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
+  std::ifstream statm("/proc/self/statm");
+  std::size_t pages = 0;
+  for (int column = 0; column < 6; ++column) statm >> pages;
+  rlimit tight = before;
+  tight.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + 50'000'000;  // half of the variable
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &tight), 0);
+  EXPECT_NO_THROW(compile(g, {.logical_threads = 1, .variables = first.variables()}));
+  EXPECT_THROW(compile(g, {.logical_threads = 1}), RunError);
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
 }
 
 TEST(Environment, WhateverIsMissingTheBitsAreTheSame) {

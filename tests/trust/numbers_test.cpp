@@ -11,6 +11,7 @@
 #include <random>
 
 #include "../data/files.h"
+#include "faults.h"
 #include "job.h"
 #include "optimizers.h"
 #include "soak.h"
@@ -304,6 +305,29 @@ TEST(CheckFinite, FitTellsTheNodeAndKeepsTheStep) {
   EXPECT_TRUE(replay(folder.file("nan")));
 }
 
+TEST(CheckFinite, ADiskThatTakesNoStepHidesNoDivergence) {
+  const Folder folder;
+  int line = 0;
+  const Graph g = breaking(line);
+  Dataset data;
+  data.inputs = Tensor(f32(8, 2), std::vector<double>(16, 1));
+  data.labels = Tensor(f32(8, 1));
+  testing::FailingFileSystem full({.call = 1, .error = ENOSPC, .stays = true});
+  const FileSystemScope scope(full);
+  const auto with = [&](WhenDiverged when) {
+    return FitOptions{.verbose = 0, .when_diverged = when, .check_finite = folder.file("nan")};
+  };
+  try {
+    fit(g, data, with(WhenDiverged::raise));
+    FAIL() << "nothing was thrown";
+  } catch (const Diverged& error) {
+    EXPECT_CONTAINS(error.what(), "numbers_test.cpp:" + std::to_string(line) + ": ");
+    EXPECT_CONTAINS(error.what(), "the step could not be kept: ");
+    EXPECT_CONTAINS(error.what(), "No space left on device");
+  }
+  EXPECT_TRUE(fit(g, data, with(WhenDiverged::restore)).diverged);
+}
+
 TEST(CheckFinite, FindsTheNodeOfAStepInMicroBatches) {
   const Folder folder;
   // A sample whose gradient overflows f32 when it is added up, or that breaks by itself.
@@ -352,17 +376,17 @@ TEST(Diverged, RestoresTheLastWholeEpoch) {
 /// The floating-point states that a host program may leave: denormals flushed, rounding elsewhere, traps on.
 std::vector<std::pair<std::string, FloatingPointState>> states() {
   const FloatingPointState usual = default_floating_point_state();
-  const auto with = [&](std::uint32_t set, std::uint32_t clear, std::uint16_t x87) {
+  const auto with = [&](std::uint32_t set, std::uint32_t clear, std::uint16_t x87, std::uint16_t clear_x87 = 0) {
     FloatingPointState s = usual;
     s.vector_control = (s.vector_control | set) & ~clear;
-    s.scalar_control = static_cast<std::uint16_t>(s.scalar_control | x87);
+    s.scalar_control = static_cast<std::uint16_t>((s.scalar_control | x87) & ~clear_x87);
     return s;
   };
   return {{"denormals flushed", with(0x8040, 0, 0)},
           {"rounding up", with(0x4000, 0, 0x800)},
           {"rounding down", with(0x2000, 0, 0x400)},
           {"rounding to zero", with(0x6000, 0, 0xc00)},
-          {"traps on", with(0, 0x1e80, 0)}};
+          {"traps on", with(0, 0x1e80, 0, 0x3d)}};
 }
 
 /// What is computed while a graph is compiled, and while files are read: as one text of all bits.

@@ -21,8 +21,10 @@
 #include "soak.h"
 #include "thalweg/lib/base/file.h"
 #include "thalweg/lib/io/checkpoint_file.h"
+#include "thalweg/lib/train/csv_logger.h"
 #include "thalweg/lib/train/gradient_statistics.h"
 #include "thalweg/lib/train/learning_rate.h"
+#include "thalweg/lib/train/model_checkpoint.h"
 #include "thalweg/ops/augment.h"
 #include "thalweg/ops/metric.h"
 #include "thalweg/optim/constraint.h"
@@ -176,6 +178,23 @@ std::map<std::string, Job> jobs() {
     o.callbacks = {std::make_shared<GradientStatistics>()};
     return o;
   }, [](const FitOptions& o) { return dynamic_cast<const GradientStatistics&>(*o.callbacks[0]).text(); }});
+  const auto folder = std::make_shared<Folder>();
+  all.emplace("files that callbacks write", Job{job_mlp(16, adam), spiral(samples), [folder] {
+    FitOptions o = options_for(3);
+    o.callbacks = {CSVLogger(folder->file("log.csv")), ModelCheckpoint(folder->file("best.safetensors"), {.monitor = "val_loss", .save_best_only = true})};
+    return o;
+  }, [folder](const FitOptions&) {
+    std::string text = content_of(folder->file("best.safetensors"));
+    const std::string log = content_of(folder->file("log.csv"));
+    for (std::size_t at = 0; at < log.size(); at = log.find('\n', at) + 1)  // the last column is the time
+      text += log.substr(at, log.rfind(',', log.find('\n', at)) - at) + '\n';
+    return text;
+  }});
+  all.emplace("four threads", Job{testing::job_cnn(16, adam), testing::corners(samples), [] {
+    FitOptions o = options_for(3);
+    o.compile.logical_threads = 4;
+    return o;
+  }});
   all.emplace("divergence", Job{plain_mlp(adam), spiral(samples), [] {
     FitOptions o = options_for(3);
     o.patience = {};
@@ -326,27 +345,87 @@ TEST(Resume, RefusesAnotherTraining) {
                   "cannot make the folder");
 }
 
-TEST(Resume, ADiskThatFillsUpEndsTheTrainingOrDoesNot) {
+TEST(Resume, ADiskThatFailsAtAnyCallEndsTheTrainingOrDoesNot) {
   const Dataset data = spiral(samples);
   const Graph graph = job_mlp(16, Adam{});
   const std::string expected = bits_of(fit(graph, data, options_for(2)));
+  const std::size_t each = count_of("THALWEG_SOAK_RESUME", 0) != 0 ? 1 : 5;
+  std::uint64_t injected = 0, ended = 0;
   for (const bool required : {true, false}) {
-    const Folder folder;
-    FitOptions options = options_for(2);
-    options.checkpoint = {folder.file("a"), 1, {.required = required}};
-    testing::FailingFileSystem full({.call = 30, .error = ENOSPC, .stays = true});
-    {
-      const FileSystemScope scope(full);
-      if (required) {
-        EXPECT_CONTAINS(run_error_of([&] { fit(graph, data, options); }), "No space left on device");
-      } else {
-        EXPECT_EQ(bits_of(fit(graph, data, options)), expected);
+    for (const bool stays : {true, false}) {
+      for (std::size_t call = 1;; call += each) {
+        const Folder folder;
+        FitOptions options = options_for(2);
+        options.checkpoint = {folder.file("a"), 1, {.required = required}};
+        testing::FailingFileSystem failing({.call = call, .error = stays ? ENOSPC : EIO, .stays = stays});
+        {
+          const FileSystemScope scope(failing);
+          try {
+            EXPECT_EQ(bits_of(fit(graph, data, options)), expected) << "call " << call;
+          } catch (const RunError& error) {
+            EXPECT_CONTAINS(error.what(), stays ? "No space left on device" : "errno");
+            ++ended;
+          }
+        }
+        EXPECT_EQ(failing.open_files(), 0) << "call " << call;
+        // What was saved before is whole, and the training goes on from it.
+        options.resume = true;
+        EXPECT_EQ(bits_of(fit(graph, data, options)), expected) << "call " << call;
+        if (failing.calls() < call) break;
+        ++injected;
       }
     }
-    // What was saved before is whole, and the training goes on from it.
-    options.resume = true;
-    EXPECT_EQ(bits_of(fit(graph, data, options)), expected);
   }
+  EXPECT_GT(ended, 0u);
+  EXPECT_GT(injected, ended) << "some failures harm nobody";
+  report("injected failures of whole trainings", injected);
+}
+
+TEST(Resume, SaysWhatItPassedOver) {
+  const Folder folder;
+  const Dataset data = spiral(samples);
+  const Graph graph = job_mlp(16, Adam{});
+  FitOptions options = options_for(2);
+  options.checkpoint = {folder.file("a")};
+  const History whole = fit(graph, data, options);
+  EXPECT_TRUE(whole.warnings.empty());
+  const std::string newest = folder.file("a/checkpoint-000002.safetensors");
+  std::string bytes = content_of(newest);
+  bytes[bytes.size() - 3] ^= 1;
+  folder.write("a/checkpoint-000002.safetensors", bytes);
+  options.resume = true;
+  const History again = fit(graph, data, options);
+  EXPECT_EQ(bits_of(again), bits_of(whole));
+  ASSERT_EQ(again.warnings.size(), 1u);
+  EXPECT_CONTAINS(again.warnings[0], "Passed over " + newest + ": tensor '");
+}
+
+TEST(Resume, WithinAnEpochExpectsNoMoreStepsThanThereAre) {
+  const Folder folder;
+  // 18 steps in 6 epochs of 3, and a schedule that changes until the 19th.
+  const Graph graph = job_mlp(16, Sgd{.rate = linear(0.1, 0.01, 19)});
+  FitOptions options = options_for(6);
+  options.patience = {};
+  options.checkpoint = {folder.file("a"), 1, {.keep = 100}};
+  const History whole = fit(graph, spiral(samples), options);
+  ASSERT_EQ(whole.warnings.size(), 1u);
+  for (int left = 18; left > 8; --left) remove_file(folder.file("a/checkpoint-0000" + std::string(left < 10 ? "0" : "") + std::to_string(left) + ".safetensors"));
+  options.resume = true;
+  EXPECT_EQ(fit(graph, spiral(samples), options).warnings, whole.warnings);
+}
+
+TEST(Resume, ATextThatNoCheckpointCanHoldIsToldBeforeTheFirstStep) {
+  class Says : public Callback {
+   public:
+    std::string name() const override { return "Says"; }
+    void on_train_batch_end(TrainingRun&) override { ADD_FAILURE() << "a step ran"; }
+    CallbackState save() const override { return {.tensors = {}, .texts = {{"text", "\xff"}}}; }
+  };
+  const Folder folder;
+  FitOptions options = options_for(1);
+  options.checkpoint = {folder.file("a")};
+  options.callbacks = {Says()};
+  EXPECT_CONTAINS(run_error_of([&] { fit(job_mlp(16, Adam{}), spiral(samples), options); }), "UTF-8");
 }
 
 TEST(Kill, AtAnyMomentLosesNothing) {

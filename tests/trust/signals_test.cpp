@@ -212,13 +212,125 @@ TEST(Signals, AreToldThoughTheyCameWithTheLastSave) {
     return fit(graph, data, options);
   };
   const std::string expected = bits_of(fit(graph, data, options_for(2)));
-  const History told = with(2);
+  const History told = with(3);  // before the first step, after the first epoch, and then
   EXPECT_TRUE(told.interrupted);
   EXPECT_EQ(told.epochs(), 2);
   EXPECT_EQ(bits_of(told), expected);
   const History whole = with(0);
   EXPECT_FALSE(whole.interrupted);
   EXPECT_EQ(bits_of(whole), expected);
+}
+
+/// A program's own handler for SIGTERM, that counts.
+class OwnHandler {
+ public:
+  OwnHandler() {
+    heard = 0;
+    before_ = std::signal(SIGTERM, [](int) { heard = heard + 1; });
+  }
+  ~OwnHandler() { std::signal(SIGTERM, before_); }
+  OwnHandler(const OwnHandler&) = delete;
+  OwnHandler& operator=(const OwnHandler&) = delete;
+  int count() const { return heard; }
+
+ private:
+  static inline volatile std::sig_atomic_t heard = 0;
+  void (*before_)(int);
+};
+
+TEST(Signals, OfWhichNobodyWasToldGoToTheHandlerThatWasThere) {
+  const Dataset data = spiral(50);
+  const Graph graph = job_mlp(16, Adam{});
+  {
+    const OwnHandler own;
+    {
+      const Interruption interruption;
+      std::raise(SIGTERM);
+      EXPECT_EQ(own.count(), 0);
+    }
+    EXPECT_EQ(own.count(), 1) << "the signal was lost";
+  }
+  for (const bool asked : {false, true}) {
+    const OwnHandler own;
+    {
+      const Interruption interruption;
+      std::raise(SIGTERM);
+      if (asked) EXPECT_TRUE(interruption.came());
+      else EXPECT_THROW(evaluate(graph, fit(graph, data, options_for(1)).variables, data), Interrupted);
+    }
+    EXPECT_EQ(own.count(), 0) << "whoever was told has ended for it";
+  }
+  // An error ends a training before it looks for signals.
+  const OwnHandler own;
+  FitOptions options = options_for(2);
+  options.callbacks = {[](TrainingRun&) {
+    std::raise(SIGTERM);
+    throw std::runtime_error("another reason");
+  }};
+  EXPECT_THROW(fit(graph, data, options), std::runtime_error);
+  EXPECT_EQ(own.count(), 1);
+  // Nothing is left over for the next.
+  EXPECT_FALSE(fit(graph, data, options_for(1)).interrupted);
+  EXPECT_EQ(own.count(), 1);
+}
+
+/// Calls a function at the begin of validation, or while it is saved.
+class Call : public Callback {
+ public:
+  Call(bool while_saved, std::function<void()> function) : while_saved_(while_saved), function_(std::move(function)) {}
+  std::string name() const override { return "Call"; }
+  void on_test_begin(TrainingRun&) override {
+    if (!while_saved_) function_();
+  }
+  CallbackState save() const override {
+    if (while_saved_) function_();
+    return {};
+  }
+
+ private:
+  bool while_saved_;
+  std::function<void()> function_;
+};
+
+TEST(Signals, TheSecondIsTheHandlersThatWasThereAtOnceWhateverIsDone) {
+  const Folder folder;
+  folder.write("table.csv", "a,b,label\n1,2,x\n3,4,y\n");
+  const Dataset data = spiral(50);
+  const Graph graph = job_mlp(16, Adam{});
+  for (const std::string where : {"reading", "validating", "saving"}) {
+    const OwnHandler own;
+    int first = -1, second = -1;
+    const auto twice = [&] {
+      if (second >= 0) return;
+      std::raise(SIGTERM);
+      first = own.count();
+      std::raise(SIGTERM);
+      second = own.count();
+    };
+    if (where == "reading") {
+      class Files final : public testing::FailingFileSystem {
+       public:
+        explicit Files(std::function<void()> act) : FailingFileSystem({}), act_(std::move(act)) {}
+        ssize_t read(int descriptor, void* to, std::size_t bytes) override {
+          act_();
+          return FailingFileSystem::read(descriptor, to, bytes);
+        }
+
+       private:
+        std::function<void()> act_;
+      } files(twice);
+      const FileSystemScope scope(files);
+      const Interruption interruption;
+      EXPECT_THROW(csv(folder.file("table.csv")), Interrupted);
+    } else {
+      FitOptions options = options_for(3);
+      options.checkpoint = {folder.file(where)};
+      options.callbacks = {Call(where == "saving", twice)};
+      EXPECT_TRUE(fit(graph, data, options).interrupted) << where;
+    }
+    EXPECT_EQ(first, 0) << where << ": the first is ours";
+    EXPECT_EQ(second, 1) << where << ": the second was held back";
+  }
 }
 
 TEST(Signals, EndPretraining) {

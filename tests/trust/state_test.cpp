@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "../data/files.h"
 #include "thalweg/graph/parse.h"
 #include "thalweg/lib/io/checkpoint_file.h"
@@ -135,6 +137,25 @@ TEST(State, NumbersAreWholeAndInTheirRange) {
   Safetensors narrow = whole;
   narrow.tensors["run:sums"] = one(1);
   EXPECT_EQ(run_error_of([&] { read_back(narrow); }), "file: tensor 'run:sums' is f32[1], must be f64");
+}
+
+TEST(State, WithAnotherHistoryIsNotTaken) {
+  TrainingState saved = full_state();
+  saved.columns = {"epoch", "other"};
+  EXPECT_CONTAINS(run_error_of([&] { check_same_run(full_state(), saved, false, "file"); }),
+                  "columns of the history are [epoch, other] in the checkpoint and [epoch, loss] here");
+}
+
+TEST(State, CountsOfCallbacksAreWholeNumbers) {
+  CallbackState state;
+  for (const double count : {0.0, 7.0, 2147483647.0}) {
+    state.set("wait", count);
+    EXPECT_EQ(state.whole("wait"), count);
+  }
+  for (const double wrong : {-1.0, 0.5, 2147483648.0, 1e300, -1e300, HUGE_VAL, std::nan("")}) {
+    state.set("wait", wrong);
+    EXPECT_CONTAINS(run_error_of([&] { state.whole("wait"); }), "must be a whole number from 0 to 2147483647");
+  }
 }
 
 TEST(State, OfAnotherTrainingIsToldByAllThatDiffers) {
