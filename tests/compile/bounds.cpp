@@ -54,7 +54,9 @@ class Noisy {
       for (const ValueId v : graph_.operands(id)) {
         moved.push_back(values[v.node][v.result]);
         types.push_back(graph_.type(v));
-        if (noise && !is_exact(node)) move(moved.back(), types.back().dtype, *noise);
+        // Where windows overlap, gradients of a maximum are summed up.
+        const bool summed = node.op->name == "max_pool_backward" && moved.size() == 2;
+        if (noise && (summed || !is_exact(node))) move(moved.back(), types.back().dtype, *noise);
       }
       for (const Array<double>& a : moved) in.push_back(&a);
       values[id] = evaluate_node<double>(node, in, types);

@@ -4,9 +4,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <optional>
+
 #include "tests/compile/run.h"
+#include "tests/trust/soak.h"
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/graph/print.h"
 #include "thalweg/ops/source.h"
 
 namespace thalweg::testing {
@@ -53,6 +59,29 @@ std::string departure_of(const Graph& graph, const Bounds& bounds, const Bounds:
   return {};
 }
 
+/// The row with all axes of one size made another size; both are chosen by the seed. The same row where it has no axis, or
+/// where its numbers could not be drawn.
+OpCase resized(const OpCase& row, std::uint64_t seed) {
+  constexpr std::array<Dim, 12> others{1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 33, 64};
+  constexpr Dim most_elements = 4096, most_distinct = 200;
+  std::vector<Dim> sizes;
+  for (const TensorType& type : row.args)
+    for (const Dim size : type.shape)
+      if (std::find(sizes.begin(), sizes.end(), size) == sizes.end()) sizes.push_back(size);
+  if (sizes.empty()) return row;
+  Numbers random(seed);
+  const Dim from = sizes[random.below(sizes.size())], to = others[random.below(others.size())];
+  OpCase other = row;
+  for (std::size_t i = 0; i < other.args.size(); ++i) {
+    std::vector<Dim> dims = other.args[i].shape.vector();
+    std::replace(dims.begin(), dims.end(), from, to);
+    other.args[i].shape = Shape(dims);
+    if (other.args[i].elements() > (other.domains[i].kind == Domain::Kind::distinct ? most_distinct : most_elements))
+      return row;
+  }
+  return other;
+}
+
 class CompiledCase : public ::testing::TestWithParam<OpCase> {};
 
 TEST_P(CompiledCase, AgreesWithTheMeaning) {
@@ -60,6 +89,30 @@ TEST_P(CompiledCase, AgreesWithTheMeaning) {
   Bounds::Feeds feeds = feeds_of(draw(GetParam()));
   add_gradients(GetParam(), built, feeds);
   EXPECT_EQ(departure_of(built.graph, Bounds(built.graph, feeds), feeds), "");
+}
+
+TEST_P(CompiledCase, AgreesWithTheMeaningAtOtherSizes) {
+  const std::uint64_t first = count_of("THALWEG_FIRST_SIZES", 1), tries = count_of("THALWEG_SOAK_SIZES", 2);
+  std::uint64_t compared = 0;
+  for (std::uint64_t seed = first; seed < first + tries; ++seed) {
+    const OpCase row = resized(GetParam(), seed);
+    if (row.args == GetParam().args) continue;
+    std::optional<BuiltCase> built;
+    std::optional<Bounds> bounds;
+    Bounds::Feeds feeds = feeds_of(draw(row, seed));
+    try {
+      built = testing::built(row);
+      add_gradients(row, *built, feeds);
+      bounds.emplace(built->graph, feeds);
+    } catch (const GraphError&) {  // an op may ask for this size and no other
+      continue;
+    } catch (const RunError&) {  // labels of the row lie beyond the size
+      continue;
+    }
+    EXPECT_EQ(departure_of(built->graph, *bounds, feeds), "") << "sizes of seed " << seed << "\n" << print(built->graph);
+    ++compared;
+  }
+  if (tries > 2) report("sizes of " + GetParam().name, compared);
 }
 
 TEST_P(CompiledCase, IsExactOnWholeNumbers) {
