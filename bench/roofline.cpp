@@ -15,6 +15,7 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
+#include "thalweg/lib/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thalweg::bench {
@@ -66,9 +67,9 @@ HWY_AFTER_NAMESPACE();
 namespace thalweg::bench {
 namespace {
 
-HWY_EXPORT(instructions);
-HWY_EXPORT(multiply_adds);
-HWY_EXPORT(scale_in_place);
+THALWEG_VARIANTS(instructions);
+THALWEG_VARIANTS(multiply_adds);
+THALWEG_VARIANTS(scale_in_place);
 
 /// The shortest of many runs of `work` within `budget` seconds.
 template <class F>
@@ -92,7 +93,7 @@ double measured_flops(int threads) {
   const double time = shortest(0.2, [&] {
     parallel_for(threads, static_cast<std::size_t>(threads), [&](std::size_t, std::size_t, std::size_t worker) {
       float sink = 1;
-      operations[worker * 8] = HWY_DYNAMIC_DISPATCH(multiply_adds)(rounds, &sink) + 0 * static_cast<double>(sink);
+      operations[worker * 8] = THALWEG_CHOSEN(multiply_adds)(rounds, &sink) + 0 * static_cast<double>(sink);
     });
   });
   double sum = 0;
@@ -110,7 +111,7 @@ double measured_bandwidth(int threads, std::size_t footprint) {
   const double time = shortest(footprint > (std::size_t{8} << 20) ? 0.25 : 0.06, [&] {
     parallel_for(threads, units, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t k = 0; k < times; ++k)
-        HWY_DYNAMIC_DISPATCH(scale_in_place)(x + begin * unit, (end - begin) * unit);
+        THALWEG_CHOSEN(scale_in_place)(x + begin * unit, (end - begin) * unit);
     });
   });
   return 2.0 * static_cast<double>(units * unit * sizeof(float) * times) / time;
@@ -119,7 +120,7 @@ double measured_bandwidth(int threads, std::size_t footprint) {
 Roofline measured(int threads) {
   Roofline r;
   r.threads = threads;
-  r.instructions = HWY_DYNAMIC_DISPATCH(instructions)();
+  r.instructions = THALWEG_CHOSEN(instructions)();
   r.flops = measured_flops(threads);
   for (std::size_t kib = 16; kib <= 131072; kib *= 4) {
     const std::size_t footprint = kib * 1024 * static_cast<std::size_t>(kib < 1024 ? threads : 1);

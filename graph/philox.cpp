@@ -47,10 +47,59 @@ inline double square_of_radius(std::uint32_t a) {
 
 }  // namespace
 
-void normals_of(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {
+namespace {
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define THALWEG_INLINED [[gnu::always_inline]] inline
+/// Compiles a function for AVX2 too, and calls that where the processor has it: twice as many at a time, and the same
+/// bits, since multiplications and additions that are joined are another instruction set's (FMA).
+#define THALWEG_ALSO_AVX2 1
+#else
+#define THALWEG_INLINED inline
+#define THALWEG_ALSO_AVX2 0
+#endif
+
+THALWEG_INLINED void normals(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) out[i] = square_of_radius(a[i]);
   for (std::size_t i = 0; i < count; ++i) out[i] = std::sqrt(out[i]);
   for (std::size_t i = 0; i < count; ++i) out[i] *= cos_of_turns(b[i]);
+}
+
+THALWEG_INLINED void fill(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key) {
+  for (std::size_t i = 0; i < w[0].size(); ++i) {
+    const PhiloxCounter c = philox_counter(low + i, high);
+    for (std::size_t j = 0; j < w.size(); ++j) w[j][i] = c[j];
+  }
+  for (int round = 0; round < philox_rounds; ++round, key = next_key(key))
+    for (std::size_t i = 0; i < w[0].size(); ++i) {
+      const PhiloxCounter c = philox_round({w[0][i], w[1][i], w[2][i], w[3][i]}, key);
+      for (std::size_t j = 0; j < w.size(); ++j) w[j][i] = c[j];
+    }
+}
+
+#if THALWEG_ALSO_AVX2
+[[gnu::target("avx2")]] void normals_avx2(const std::uint32_t* a, const std::uint32_t* b, double* out,
+                                          std::size_t count) {
+  normals(a, b, out, count);
+}
+[[gnu::target("avx2")]] void fill_avx2(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key) {
+  fill(w, low, high, key);
+}
+bool has_avx2() {
+  static const bool has = __builtin_cpu_supports("avx2") != 0;
+  return has;
+}
+#else
+bool has_avx2() { return false; }
+#define normals_avx2 normals
+#define fill_avx2 fill
+#endif
+
+}  // namespace
+
+void normals_of(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {
+  if (has_avx2()) normals_avx2(a, b, out, count);
+  else normals(a, b, out, count);
 }
 
 double normal_of(std::uint32_t a, std::uint32_t b) {
@@ -61,15 +110,8 @@ double normal_of(std::uint32_t a, std::uint32_t b) {
 
 PhiloxBlock philox_block(std::uint64_t low, std::uint64_t high, PhiloxKey key) {
   PhiloxBlock w;
-  for (std::size_t i = 0; i < w[0].size(); ++i) {
-    const PhiloxCounter c = philox_counter(low + i, high);
-    for (std::size_t j = 0; j < w.size(); ++j) w[j][i] = c[j];
-  }
-  for (int round = 0; round < philox_rounds; ++round, key = next_key(key))
-    for (std::size_t i = 0; i < w[0].size(); ++i) {
-      const PhiloxCounter c = philox_round({w[0][i], w[1][i], w[2][i], w[3][i]}, key);
-      for (std::size_t j = 0; j < w.size(); ++j) w[j][i] = c[j];
-    }
+  if (has_avx2()) fill_avx2(w, low, high, key);
+  else fill(w, low, high, key);
   return w;
 }
 

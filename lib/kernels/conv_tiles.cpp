@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
+#include "thalweg/lib/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thalweg {
@@ -134,9 +135,9 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace thalweg {
-HWY_EXPORT(conv_table);
+THALWEG_VARIANTS(conv_table);
 
-ConvTileTable conv_tiles() { return *HWY_DYNAMIC_DISPATCH(conv_table)(); }
+ConvTileTable conv_tiles() { return *THALWEG_CHOSEN(conv_table)(); }
 
 }  // namespace thalweg
 #endif

@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
+#include "thalweg/lib/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thalweg {
@@ -193,9 +194,9 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace thalweg {
-HWY_EXPORT(lane_table);
+THALWEG_VARIANTS(lane_table);
 
-const LaneTiles& lane_tiles() { return *HWY_DYNAMIC_DISPATCH(lane_table)(); }
+const LaneTiles& lane_tiles() { return *THALWEG_CHOSEN(lane_table)(); }
 
 }  // namespace thalweg
 #endif

@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
+#include "thalweg/lib/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thalweg {
@@ -202,13 +203,13 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace thalweg {
-HWY_EXPORT(table_f32);
-HWY_EXPORT(table_f64);
+THALWEG_VARIANTS(table_f32);
+THALWEG_VARIANTS(table_f64);
 
 template <>
-const NormTable<float>& norm_rows<float>() { return *HWY_DYNAMIC_DISPATCH(table_f32)(); }
+const NormTable<float>& norm_rows<float>() { return *THALWEG_CHOSEN(table_f32)(); }
 template <>
-const NormTable<double>& norm_rows<double>() { return *HWY_DYNAMIC_DISPATCH(table_f64)(); }
+const NormTable<double>& norm_rows<double>() { return *THALWEG_CHOSEN(table_f64)(); }
 
 }  // namespace thalweg
 #endif

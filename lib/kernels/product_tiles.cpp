@@ -11,6 +11,7 @@
 //
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "thalweg/lib/kernels/target.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thalweg {
@@ -101,9 +102,9 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace thalweg {
-HWY_EXPORT(product_table);
+THALWEG_VARIANTS(product_table);
 
-const ProductTiles& product_tiles() { return *HWY_DYNAMIC_DISPATCH(product_table)(); }
+const ProductTiles& product_tiles() { return *THALWEG_CHOSEN(product_table)(); }
 
 }  // namespace thalweg
 #endif

@@ -16,6 +16,7 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
+#include "thalweg/lib/kernels/target.h"
 #include "thalweg/lib/kernels/simd_functions.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -600,9 +601,9 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace thalweg {
-HWY_EXPORT(table);
+THALWEG_VARIANTS(table);
 
-const SimdTable& simd() { return *HWY_DYNAMIC_DISPATCH(table)(); }
+const SimdTable& simd() { return *THALWEG_CHOSEN(table)(); }
 
 BlockFunction simd_block(std::string_view name) {
   for (const NamedBlock& block : simd().blocks)

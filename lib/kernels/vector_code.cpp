@@ -8,7 +8,7 @@
 #include <span>
 
 #include "thalweg/graph/error.h"
-
+#include "thalweg/lib/kernels/target.h"
 #include "thalweg/lib/kernels/vector_writer.h"
 
 namespace thalweg {
@@ -743,8 +743,7 @@ class WrittenLoop final : public LoopCode {
 
 bool has_generated_loops() {
   static const bool has = [] {
-    const Xbyak::util::Cpu cpu;
-    if (!cpu.has(Xbyak::util::Cpu::tAVX2) || !cpu.has(Xbyak::util::Cpu::tFMA)) return false;
+    if (!may_write_avx2()) return false;
     try {
       // A hardened kernel may refuse memory that is to be executed.
       WrittenLoop(VectorLoop{.tape = {}, .inputs = {}, .outputs = {}, .remainders = {}}, 4096, 0);

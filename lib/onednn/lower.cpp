@@ -7,6 +7,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/onednn/families.h"
 #include "thalweg/lib/onednn/primitive.h"
+#include "thalweg/lib/onednn/version.h"
 #include "thalweg/ops/conv.h"
 
 namespace thalweg::onednn {
@@ -20,16 +21,10 @@ bool dtypes_fit(const KernelRequest& request) {
          std::all_of(request.out.begin(), request.out.end(), fits);
 }
 
-/// An instruction set has the bits of all those that it contains.
-bool has(dnnl_cpu_isa_t isa) {
-  const auto needed = static_cast<unsigned>(isa);
-  return (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & needed) == needed;
-}
-
 bool suits_winograd(const KernelRequest& request) {
   constexpr Dim least = 64, lanes = 16;
   const std::string_view op = request.node.op->name;
-  if (!has(dnnl_cpu_isa_avx512_core) || !op.starts_with("conv2d") || request.out[0].dtype != DType::f32 || !dtypes_fit(request))
+  if (!has_wide_kernels() || !op.starts_with("conv2d") || request.out[0].dtype != DType::f32 || !dtypes_fit(request))
     return false;
   const bool backward = op == "conv2d_backward_data";
   const Shape& x = backward ? request.out[0].shape : request.in[0].shape;
@@ -64,8 +59,8 @@ std::unique_ptr<Kernel> unless_missing(const Node& node, Make make) {
 
 }  // namespace
 
-bool multiplies_bf16() { return has(dnnl_cpu_isa_avx512_core_bf16); }
-bool has_wide_kernels() { return has(dnnl_cpu_isa_avx512_core); }
+bool multiplies_bf16() { return may_use(Level::avx512_core_bf16); }
+bool has_wide_kernels() { return may_use(Level::avx512_core); }
 
 bool takes_epilogue(const Node& node, const TensorType& result) {
   return result.dtype == DType::f32 && (node.op->name == "matmul" || node.op->name == "conv2d");

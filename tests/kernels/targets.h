@@ -2,26 +2,23 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
-
 #include "thalweg/lib/kernels/simd.h"
+#include "thalweg/lib/kernels/target.h"
 
 namespace thalweg::testing {
 
 /// Runs the body once for each instruction set that this machine has and Highway's loops are compiled for.
 template <class F>
 void on_every_target(F body) {
-  const auto all = hwy::SupportedTargets();
+  const auto all = allowed_targets();
   std::size_t seen = 0;
   for (auto left = all; left != 0; left &= left - 1) {
-    hwy::SetSupportedTargetsForTest(left & -left);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    chosen_target().Update(left & -left);
     SCOPED_TRACE(std::string(simd().target));
     body();
     ++seen;
   }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  chosen_target().Update(all);
   EXPECT_GE(seen, 1u);
 }
 

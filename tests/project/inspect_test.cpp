@@ -2,31 +2,40 @@
 // The commands that look into graphs, as a user runs them: golden results on the zoo, exit statuses, and that garbage
 // gets one line with its place. THALWEG_UPDATE_GOLDEN=1 writes the golden files anew.
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <map>
 #include <regex>
 
 #include "shell.h"
+#include "thalweg/lib/kernels/target.h"
 
 namespace thalweg::project {
 namespace {
 
 Ran thalweg_run(const std::string& arguments) { return run(word_of(setting("THALWEG_TOOL")) + " " + arguments); }
 
-/// Other kernels are the fastest on processors without AVX-512, so that plans differ there: golden/avx2 has what does.
-bool has_avx512() { return (hwy::SupportedTargets() & HWY_AVX3) != 0; }
+/// Other kernels are the fastest with smaller instruction sets, so that plans differ there: golden/avx2 and golden/sse41
+/// have what does. From the folder for this processor (or for what ONEDNN_MAX_CPU_ISA leaves of it) to the general one.
+std::vector<std::filesystem::path> golden_folders() {
+  const std::filesystem::path all = source_root() / "tests/project/golden";
+  if ((allowed_targets() & HWY_AVX3) != 0) return {all};
+  if (may_write_avx2()) return {all / "avx2", all};
+  return {all / "sse41", all / "avx2", all};
+}
 
 void expect_text(const std::string& name, const std::string& text) {
-  const std::filesystem::path folder = source_root() / "tests/project/golden", file = folder / name;
-  const std::filesystem::path other = folder / "avx2" / name;
+  const std::vector<std::filesystem::path> folders = golden_folders();
+  const auto found_from = [&](std::size_t first) {
+    while (first + 1 < folders.size() && !std::filesystem::exists(folders[first] / name)) ++first;
+    return folders[first] / name;
+  };
   if (const char* update = std::getenv("THALWEG_UPDATE_GOLDEN"); update != nullptr && *update != '\0') {
-    if (has_avx512()) write_text(file, text);
-    else if (text != read_text(file)) write_text(other, text);
-    else std::filesystem::remove(other);
+    std::filesystem::create_directories(folders[0]);
+    std::filesystem::remove(folders[0] / name);
+    if (folders.size() == 1 || text != read_text(found_from(1))) write_text(folders[0] / name, text);
   }
-  const std::filesystem::path golden = !has_avx512() && std::filesystem::exists(other) ? other : file;
+  const std::filesystem::path golden = found_from(0);
   EXPECT_EQ(text, read_text(golden)) << "golden file " << golden;
 }
 

@@ -221,8 +221,11 @@ TEST(Environment, WhateverIsMissingTheBitsAreTheSame) {
     const char* what;
     std::vector<std::string> environment, wrapper;
   };
+  std::vector<std::string> empty_environment{"env", "-i"};
+  if (const char* isa = std::getenv("ONEDNN_MAX_CPU_ISA"))  // another instruction set has other bits
+    empty_environment.push_back(std::string("ONEDNN_MAX_CPU_ISA=") + isa);
   std::vector<Case> cases{
-      {"no environment", {}, {"env", "-i"}},
+      {"no environment", {}, empty_environment},
       {"no HOME", {}, {"env", "-u", "HOME"}},
       {"a locale that is not there", {"LC_ALL=xx_YY.UTF-8", "LANG=xx_YY"}, {}},
       {"a HOME and a TMPDIR that are not there", {"HOME=/nowhere", "TMPDIR=/nowhere"}, {}},
