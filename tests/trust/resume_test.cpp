@@ -3,6 +3,7 @@
 // any step, in this process and after kill -9.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
@@ -428,37 +429,55 @@ TEST(Resume, ATextThatNoCheckpointCanHoldIsToldBeforeTheFirstStep) {
   EXPECT_CONTAINS(run_error_of([&] { fit(job_mlp(16, Adam{}), spiral(samples), options); }), "UTF-8");
 }
 
+/// How many files in a folder end so.
+std::uint64_t files_with(const std::string& folder, std::string_view ending) {
+  if (!is_there(folder)) return 0;
+  const std::vector<std::string> names = list_folder(folder);
+  return static_cast<std::uint64_t>(
+      std::count_if(names.begin(), names.end(), [&](const std::string& name) { return name.ends_with(ending); }));
+}
+
 TEST(Kill, AtAnyMomentLosesNothing) {
   const Folder folder;
-  Worker whole({"job", "-", "0", folder.file("expected"), "6"});
-  ASSERT_EQ(whole.wait(), 0) << whole.text();
-  const std::string expected = content_of(folder.file("expected"));
+  std::map<std::string, std::string> expected;
+  for (const std::string net : {"job", "cnn"}) {
+    Worker whole({net, "-", "0", folder.file(net), "6"});
+    ASSERT_EQ(whole.wait(), 0) << whole.text();
+    expected[net] = content_of(folder.file(net));
+  }
   const std::uint64_t wanted = count_of("THALWEG_SOAK_KILLS", 50);
   std::mt19937_64 random(count_of("THALWEG_SOAK_SEED", 7));
-  std::uint64_t kills = 0, trainings = 0;
+  std::uint64_t kills = 0, trainings = 0, trained = 0, saving = 0;
   while (kills < wanted) {
+    const std::string net = trainings % 4 == 3 ? "cnn" : "job";
     const std::string runs = folder.file("runs" + std::to_string(trainings)), out = folder.file("out");
     const std::string every = std::to_string(1 + random() % 4);
     std::uniform_int_distribution<int> microseconds(0, 60'000);
     for (int tries = 0;; ++tries) {
       ASSERT_LT(tries, 1000) << "it never gets further";
-      Worker worker({"job", runs, every, out, "6"});
+      Worker worker({net, runs, every, out, "6"});
       // At first a random moment, start included; later it gets the time that it needs on a busy machine.
       const int patience = microseconds(random) * (1 + tries / 10);
       if (!worker.wait_for(std::chrono::microseconds(patience))) {
         worker.kill(SIGKILL);
         worker.wait();
         ++kills;
+        trained += files_with(runs, ".safetensors") > 0 ? 1 : 0;
+        saving += files_with(runs, temporary_suffix);
         continue;
       }
       ASSERT_EQ(worker.wait(), 0) << worker.text();
       break;
     }
-    ASSERT_EQ(content_of(out), expected) << "after " << kills << " kills";
+    ASSERT_EQ(content_of(out), expected.at(net)) << "after " << kills << " kills";
     std::filesystem::remove_all(runs);
     ++trainings;
   }
-  report("kills -9 in a training", kills);
+  EXPECT_GT(trained, 0u) << "every kill came before the first step";
+  EXPECT_TRUE(saving > 0 || wanted < 1000) << "no kill came while a checkpoint was written";
+  report("kills -9 of a training", kills);
+  report("of them after a checkpoint", trained);
+  report("of them while one was written", saving);
   report("trainings resumed after them, with the same bits", trainings);
 }
 
