@@ -288,13 +288,19 @@ TEST(CheckFinite, NothingIsFoundWhereAllIsFinite) {
   EXPECT_FALSE(check_finite(g, variables, {{"x", data.inputs}, {"t", data.labels}}));
 }
 
+/// Data for breaking().
+Dataset of_ones() {
+  Dataset data;
+  data.inputs = Tensor(f32(8, 2), std::vector<double>(16, 1));
+  data.labels = Tensor(f32(8, 1));
+  return data;
+}
+
 TEST(CheckFinite, FitTellsTheNodeAndKeepsTheStep) {
   const Folder folder;
   int line = 0;
   const Graph g = breaking(line);
-  Dataset data;
-  data.inputs = Tensor(f32(8, 2), std::vector<double>(16, 1));
-  data.labels = Tensor(f32(8, 1));
+  const Dataset data = of_ones();
   try {
     fit(g, data, {.verbose = 0, .check_finite = folder.file("nan")});
     FAIL() << "nothing was thrown";
@@ -309,9 +315,7 @@ TEST(CheckFinite, ADiskThatTakesNoStepHidesNoDivergence) {
   const Folder folder;
   int line = 0;
   const Graph g = breaking(line);
-  Dataset data;
-  data.inputs = Tensor(f32(8, 2), std::vector<double>(16, 1));
-  data.labels = Tensor(f32(8, 1));
+  const Dataset data = of_ones();
   testing::FailingFileSystem full({.call = 1, .error = ENOSPC, .stays = true});
   const FileSystemScope scope(full);
   const auto with = [&](WhenDiverged when) {
