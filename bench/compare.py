@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -126,6 +127,15 @@ def python_peer(name, python, script, module):
     return Peer(name, command, missing)
 
 
+def slow_blas():
+    """Why Debian's PyTorch would not run as fast as it can: the BLAS that the system has chosen for it."""
+    for path in glob.glob("/usr/lib/*/libblas.so.3"):
+        real = os.path.realpath(path)
+        if "openblas-openmp" not in real:
+            return f"computes with {real}, which is slow: install libopenblas0-openmp"
+    return None
+
+
 def all_peers(build, given):
     peers = build / "peers"
     python = peers / "bin/python"
@@ -138,6 +148,9 @@ def all_peers(build, given):
         Peer("libtorch-debian", [str(libtorch)],
              None if libtorch.exists() else "Debian's libtorch-dev is not installed"),
     ]
+    for peer in found:
+        if peer.name.endswith("-debian"):
+            peer.missing = peer.missing or slow_blas()
     for entry in given:
         name, _, command = entry.partition("=")
         found.append(Peer(name, command.split(), given=True))

@@ -280,6 +280,30 @@ TEST(Programs, MadeAndDestroyedManyTimesTakeNoMoreMemory) {
   report("programs made and destroyed", cycles);
 }
 
+/// Bytes of this process that lie in memory.
+std::size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(Programs, OfManyShapesTakeNoMoreThanOneDnnKeeps) {
+  if (sanitized) GTEST_SKIP() << "the sanitizer keeps what was freed";
+  const std::uint64_t shapes = count_of("THALWEG_SOAK_PROGRAMS", 60);
+  const std::size_t before = resident_bytes();
+  for (std::uint64_t i = 0; i < shapes; ++i) {
+    const Dim batch = 1 + 31 * static_cast<Dim>(i);  // from where our own kernels are faster to where oneDNN's are
+    EXPECT_GT(compile(testing::job_cnn(batch), {.logical_threads = 1}).memory().arena, 0u);
+  }
+  const std::size_t after = resident_bytes();
+  // It keeps the last 1,024 kernels, each with its code, and no more.
+  constexpr std::size_t kept = std::size_t{1024} * 128 * 1024;
+  EXPECT_LT(after, before + kept) << "from " << before << " bytes";
+  report("programs of different shapes", shapes);
+  report("bytes that they left", after - std::min(after, before));
+}
+
 TEST(Library, IsLoadedAndUnloadedAgainAndAgain) {
   const char* loader = std::getenv("THALWEG_TRUST_LOADER");
   if (loader == nullptr) GTEST_SKIP() << "run this test by meson";
