@@ -131,8 +131,8 @@ def slow_blas():
     """Why Debian's PyTorch would not run as fast as it can: the BLAS that the system has chosen for it."""
     for path in glob.glob("/usr/lib/*/libblas.so.3"):
         real = os.path.realpath(path)
-        if "openblas-openmp" not in real:
-            return f"computes with {real}, which is slow: install libopenblas0-openmp"
+        if "/blas/libblas" in real:
+            return f"computes with the reference BLAS ({real}): install libopenblas0-openmp"
     return None
 
 

@@ -12,12 +12,16 @@ std::string to_string(SourceLoc loc) {
   return fmt::format("{}:{}", file, loc.line);
 }
 
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    out += c >= 0x20 && c < 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return out;
+}
+
 std::string shown(std::string_view text) {
   constexpr std::size_t limit = 64;
-  std::string out;
-  for (const char c : text.substr(0, limit))
-    out += c >= 0x20 && c < 0x7f ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  return text.size() > limit ? out + "..." : out;
+  return printable(text.substr(0, limit)) + (text.size() > limit ? "..." : "");
 }
 
 Error::Error(const std::string& message, SourceLoc where)

@@ -15,6 +15,8 @@ namespace thalweg {
 
 /// Text of a stranger's as a message may show it: printable ASCII, the rest as `\x1b`, cut after 64 bytes.
 std::string shown(std::string_view text);
+/// The whole text as printable ASCII: other bytes as `\xff`.
+std::string printable(std::string_view text);
 
 /// The line of the innermost Frame of this thread: what a composite was called at; `otherwise` where there is none.
 SourceLoc framed_line(SourceLoc otherwise);

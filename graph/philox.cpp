@@ -45,18 +45,15 @@ inline double square_of_radius(std::uint32_t a) {
   return -2 * log_of_share(static_cast<double>(static_cast<std::int32_t>(a ^ 0x80000000)) + 0x80000001);
 }
 
-}  // namespace
-
-namespace {
-
-#if defined(__GNUC__) && defined(__x86_64__)
-#define THALWEG_INLINED [[gnu::always_inline]] inline
-/// Compiles a function for AVX2 too, and calls that where the processor has it: twice as many at a time, and the same
-/// bits, since multiplications and additions that are joined are another instruction set's (FMA).
+// Loops are compiled for AVX2 too, and that is called where the processor has it: twice as many at a time, and the same
+// bits, since joined multiplications and additions are another instruction set's (FMA).
+#if !defined(THALWEG_ALSO_AVX2) && defined(__GNUC__) && defined(__x86_64__)
 #define THALWEG_ALSO_AVX2 1
+#endif
+#if defined(__GNUC__)
+#define THALWEG_INLINED [[gnu::always_inline]] inline
 #else
 #define THALWEG_INLINED inline
-#define THALWEG_ALSO_AVX2 0
 #endif
 
 THALWEG_INLINED void normals(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {

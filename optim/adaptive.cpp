@@ -125,11 +125,13 @@ Value Ftrl::next(Value w, Value g, Slots& slots) const {
   const Value shrunk = l2_shrinkage > 0 ? g + slots.number(2 * l2_shrinkage) * w : g;
   const Value pull = (root_now - root_before) / eta * w;
   const Value next_z = z + shrunk - pull;
-  slots.update(n, next_n);
-  slots.update(z, next_z);
+  // Schedules end at 0, by which the formula divides.
+  const Value moves = greater(eta, 0.0);
+  slots.update(n, select(moves, next_n, n));
+  slots.update(z, select(moves, next_z, z));
   const Value ridge = slots.shared("ridge", [&] { return 2 * l2 + beta / slots.exact_rate(rate); });
   const Value above = clip(next_z, {.low = -l1, .high = l1}) - next_z, below = root_now / eta + ridge;
-  return above / below;
+  return select(moves, above / below, w);
 }
 
 }  // namespace thalweg

@@ -84,8 +84,8 @@ struct THALWEG_API Adamax {
 ///     z += g + 2·l2_shrinkage·w − (n_t^q − n_{t−1}^q) / rate · w
 ///     w  = (clip(z, −l1, l1) − z) / (n_t^q / rate + 2·l2 + beta / rate)
 ///
-/// The variable is computed anew from z: where training begins is forgotten at the first update. The rate must not
-/// become 0.
+/// The variable is computed anew from z: where training begins is forgotten at the first update. A rate of 0 changes
+/// nothing (Keras divides by it).
 struct THALWEG_API Ftrl {
   static constexpr std::string_view name = "ftrl";
 

@@ -17,7 +17,6 @@
 
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/base/file_system.h"
-#include "thalweg/lib/base/memory.h"
 #include "thalweg/lib/base/signals.h"
 
 namespace thalweg {
@@ -106,7 +105,7 @@ std::vector<std::byte> memory_for(const std::string& path, std::uint64_t bytes) 
   try {
     return std::vector<std::byte>(static_cast<std::size_t>(bytes));
   } catch (const std::bad_alloc&) {
-    run_error("{}: there is no memory for its {} bytes", shown(path), bytes);
+    throw OutOfMemory(fmt::format("{}: there is not enough memory for its {} bytes", shown(path), bytes));
   }
 }
 
@@ -115,7 +114,7 @@ constexpr int gzip_only = MAX_WBITS + 16;
 /// Throws for a code of inflate() that is no progress, at that byte of the source.
 void check_inflated(int code, const z_stream& stream, const std::string& source, std::size_t byte, std::string_view what) {
   if (code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR) return;
-  if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + source);
+  if (code == Z_MEM_ERROR) throw OutOfMemory(source + ": there is not enough memory to inflate it");
   run_error("{}: byte {}: damaged {} data: {}", source, byte, what, stream.msg != nullptr ? stream.msg : "no reason given");
 }
 
@@ -123,7 +122,7 @@ void check_inflated(int code, const z_stream& stream, const std::string& source,
 class Inflater {
  public:
   explicit Inflater(int window_bits) {
-    if (inflateInit2(&stream_, window_bits) != Z_OK) throw RunError("zlib: no memory to inflate");
+    if (inflateInit2(&stream_, window_bits) != Z_OK) throw OutOfMemory("there is not enough memory to inflate");
   }
   ~Inflater() { inflateEnd(&stream_); }
   Inflater(const Inflater&) = delete;
@@ -145,10 +144,10 @@ Descriptor::~Descriptor() {
 int Descriptor::close() { return file_system().close(std::exchange(number_, -1)); }
 
 void no_memory_for(const std::string& path) {
-  run_error("{}: there is not enough memory to read it", shown(path));
+  throw OutOfMemory(fmt::format("{}: there is not enough memory to read it", shown(path)));
 }
 
-std::uint64_t largest_tensor_file() { return std::max<std::uint64_t>(largest_file, memory_limit().left); }
+std::uint64_t largest_tensor_file() { return std::max<std::uint64_t>(largest_file, memory_limit().left / 2); }
 
 std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit) {
   check_path(path);

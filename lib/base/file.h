@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "thalweg/graph/export.h"
+#include "thalweg/lib/base/memory.h"
 
 namespace thalweg {
 
@@ -33,8 +34,8 @@ class Descriptor {
 
 /// What a reader takes at most, before and after inflating.
 inline constexpr std::uint64_t largest_file = std::uint64_t{8} << 30;
-/// What a file of tensors may hold: models that we write ourselves are as large as they are, so that here it is the
-/// memory there is, where that is more.
+/// What a file of tensors may hold: models that we write ourselves are as large as they are, so that here it is half of
+/// the memory there is (for the file and its tensors), where that is more.
 std::uint64_t largest_tensor_file();
 /// From this many bytes on, inflated data may be at most `largest_ratio` times the compressed: data that someone
 /// measured stays far below, while deflate itself reaches 1032.
@@ -45,7 +46,7 @@ inline constexpr std::uint64_t largest_ratio = 300;
 /// anything but a regular file, and for more than `limit` bytes.
 THALWEG_API std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit = largest_file);
 
-/// Throws RunError: memory has ended while `path` was read.
+/// Throws OutOfMemory: memory has ended while `path` was read.
 [[noreturn]] void no_memory_for(const std::string& path);
 /// What `read` gives; where memory ends within it, the RunError names `path`.
 template <class F>
@@ -53,6 +54,8 @@ auto within_memory(const std::string& path, F&& read) {
   try {
     return read();
   } catch (const std::bad_alloc&) {
+    no_memory_for(path);
+  } catch (const OutOfMemory&) {
     no_memory_for(path);
   }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/base/interruption.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
@@ -12,11 +15,11 @@
 namespace thalweg {
 namespace {
 
-std::atomic<int> signals{0};
-/// The first of them, and whether anybody who can end what it does knows of it.
+/// The first signal that came; 0: none.
 std::atomic<int> first_signal{0};
-std::atomic<bool> told{false};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may touch nothing else");
+/// Whether whoever called us was told of it.
+std::atomic<bool> told{false};
 /// How many Interruptions live: only they ask for exceptions.
 std::atomic<int> asking{0};
 /// How often this thread holds the signals.
@@ -34,10 +37,8 @@ int users = 0;
 std::array<Handled, 2> handled{{{.signal = SIGINT}, {.signal = SIGTERM}}};
 
 extern "C" void thalweg_on_interrupt(int signal) {
-  if (signals.fetch_add(1) == 0) {
-    first_signal = signal;
-    return;
-  }
+  int none = 0;
+  if (first_signal.compare_exchange_strong(none, signal)) return;
   for (const Handled& h : handled)
     if (h.signal == signal) sigaction(signal, &h.before, nullptr);
   std::raise(signal);
@@ -46,7 +47,7 @@ extern "C" void thalweg_on_interrupt(int signal) {
 void begin_use() {
   const std::lock_guard lock(users_mutex);
   if (users++ > 0) return;
-  signals = 0;
+  first_signal = 0;
   told = false;
   for (Handled& h : handled) {
     sigaction(h.signal, nullptr, &h.before);
@@ -60,21 +61,33 @@ void begin_use() {
   }
 }
 
-void end_use() {
-  const std::lock_guard lock(users_mutex);
-  if (--users > 0) return;
-  for (const Handled& h : handled)
-    if (h.replaced) sigaction(h.signal, &h.before, nullptr);
-  // Nobody has ended anything for it: it must not be lost.
-  if (signals > 0 && !told) std::raise(first_signal);
+/// Puts back the handler that was there, unless somebody has set another one since.
+void put_back(const Handled& h) {
+  struct sigaction now {};
+  sigaction(h.signal, nullptr, &now);
+  if (h.replaced && now.sa_handler == thalweg_on_interrupt) sigaction(h.signal, &h.before, nullptr);
 }
 
-bool signal_came() { return signals.load(std::memory_order_relaxed) > 0; }
-bool tell() {
-  if (!signal_came()) return false;
-  told = true;
-  return true;
+/// To this thread, so that it is handled before anything else is done; to the process where this thread blocks it.
+void send(int signal) {
+  sigset_t blocked;
+  pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+  if (sigismember(&blocked, signal) == 1) ::kill(::getpid(), signal);
+  else std::raise(signal);
 }
+
+void end_use() {
+  int lost = 0;
+  {
+    const std::lock_guard lock(users_mutex);
+    if (--users > 0) return;
+    std::for_each(handled.begin(), handled.end(), put_back);
+    if (!told) lost = first_signal;
+  }
+  if (lost != 0) send(lost);
+}
+
+bool signal_came() { return first_signal.load(std::memory_order_relaxed) != 0; }
 
 }  // namespace
 
@@ -86,7 +99,10 @@ Interruption::~Interruption() {
   --asking;
   end_use();
 }
-bool Interruption::came() const { return tell(); }
+bool Interruption::came() const {
+  if (signal_came()) told = true;
+  return signal_came();
+}
 
 HeldSignals::HeldSignals() {
   begin_use();
@@ -96,10 +112,14 @@ HeldSignals::~HeldSignals() {
   --held;
   end_use();
 }
-bool HeldSignals::came() const { return tell(); }
+bool HeldSignals::came() const { return signal_came(); }
+void HeldSignals::told_of() const {
+  if (signal_came()) told = true;
+}
 
 void check_interrupted(std::string_view doing, std::string_view path) {
-  if (asking.load(std::memory_order_relaxed) == 0 || held > 0 || !tell()) return;
+  if (asking.load(std::memory_order_relaxed) == 0 || held > 0 || !signal_came()) return;
+  told = true;
   throw Interrupted(fmt::format("interrupted by a signal while {}{}{}", doing, path.empty() ? "" : " ", shown(path)));
 }
 

@@ -5,9 +5,16 @@
 #include <cstddef>
 #include <string>
 
+#include "thalweg/graph/error.h"
 #include "thalweg/graph/export.h"
 
 namespace thalweg {
+
+/// The RunError of memory that has ended: what it stopped may be right, and work another time.
+class OutOfMemory : public RunError {
+ public:
+  using RunError::RunError;
+};
 
 /// Bytes that this process may still take, and what says so.
 struct MemoryLimit {

@@ -16,6 +16,9 @@ class HeldSignals {
   HeldSignals& operator=(const HeldSignals&) = delete;
   /// Whether a signal came.
   bool came() const;
+  /// To be called by who is about to tell the caller that one came. Of which nobody is told, for what was being done
+  /// failed otherwise, goes to the handlers that were there.
+  void told_of() const;
 };
 
 /// For loops that take long, each time around: throws Interrupted if a signal came while an Interruption lives, unless

@@ -9,6 +9,7 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/block.h"
+#include "thalweg/lib/base/memory.h"
 
 namespace thalweg {
 namespace {
@@ -48,7 +49,7 @@ T element_of(double x, std::size_t i, DType dtype) {
 
 detail::Shared<std::byte> allocate(std::size_t bytes) {
   Block block = block_of(bytes);
-  if (!block) run_error("not enough memory for {} bytes", bytes);
+  if (!block) throw OutOfMemory(fmt::format("not enough memory for {} bytes", bytes));
   auto* const home = new detail::Housed<Block>(std::move(block));
   return {home->object.get(), home};
 }

@@ -128,14 +128,31 @@ void check_threads_start(int count) {
 
 }  // namespace
 
+namespace {
+/// Whether a team may be started here at all.
+void check_place(int logical) {
+  if (in_parallel())
+    run_error("a program cannot be compiled or run inside an OpenMP parallel region: its own threads would not start");
+  if (logical == 1) return;
+  check_not_forked();
+  if (omp_get_dynamic() != 0) omp_set_dynamic(0);
+}
+}  // namespace
+
+void check_run(int logical) {
+  check_place(logical);
+  if (logical > 1) check_threads_start(logical - 1);
+}
+
 void check_threading(int logical) {
   if (logical < 1) throw InternalError("a program needs at least 1 thread");
-  check_run(logical);
+  check_place(logical);
   if (logical == 1) return;
   omp_set_dynamic(0);
   if (const int limit = omp_get_thread_limit(); limit < logical)
     run_error("this program needs {} threads, and OMP_THREAD_LIMIT allows {}: raise it, or compile with "
               "logical_threads = {}", logical, limit, limit);
+  check_threads_start(logical - 1);
   std::atomic<int> team{0};
   on_team(logical, [&](int thread, int size) {
     if (thread == 0) team = size;
@@ -143,16 +160,6 @@ void check_threading(int logical) {
   if (team != logical)
     run_error("this program needs {} threads, and OpenMP gave {}: unset OMP_DYNAMIC and OMP_THREAD_LIMIT, or compile "
               "with logical_threads = {}", logical, team.load(), team.load());
-}
-
-void check_run(int logical) {
-  if (in_parallel())
-    run_error("a program cannot be compiled or run inside an OpenMP parallel region: its own threads would not start");
-  if (logical > 1) {
-    check_not_forked();
-    if (omp_get_dynamic() != 0) omp_set_dynamic(0);
-    check_threads_start(logical - 1);
-  }
 }
 
 #if defined(__x86_64__)

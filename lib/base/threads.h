@@ -111,7 +111,8 @@ class FloatingPointScope {
 
  private:
   int threads_;
-  FloatingPointState saved_[most_logical_threads];  // only those of its threads are ever set: a step has no time to clear all
+  // Only those of its threads are ever set: a step has no time to clear all.
+  FloatingPointState saved_[most_logical_threads];
 };
 
 }  // namespace thalweg

@@ -125,7 +125,7 @@ std::vector<std::byte> inflated(Bytes data, std::size_t size, const std::string&
   auto made = static_cast<uLongf>(size);
   const int code = uncompress2(reinterpret_cast<Bytef*>(out.data()), &made,
                                reinterpret_cast<const Bytef*>(data.data()), &used);
-  if (code == Z_MEM_ERROR) throw RunError("zlib: no memory to inflate " + path);
+  if (code == Z_MEM_ERROR) throw OutOfMemory(path + ": there is not enough memory to inflate it");
   // Z_BUF_ERROR: `out` is full before the stream has ended; of one that is cut off all was used.
   if (code == Z_BUF_ERROR && used < data.size()) run_error("{}: the pixels go on beyond the picture's size", path);
   if (code != Z_OK) run_error("{}: the compressed pixels are damaged or cut off", path);

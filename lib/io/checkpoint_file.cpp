@@ -22,14 +22,18 @@ std::span<const std::byte> bytes_in(const Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.data()), tensor.bytes()};
 }
 
-std::string digest_line(const std::string& name, const Tensor& tensor) {
-  return fmt::format("{} {}\n", name, crc32_text(crc32_of(bytes_in(tensor))));
-}
+std::string digest_of(const Tensor& tensor) { return crc32_text(crc32_of(bytes_in(tensor))); }
+std::string digest_line(const std::string& name, const std::string& digest) { return fmt::format("{} {}\n", name, digest); }
 
-std::string tensor_digests(const Safetensors& content) {
+/// The content as a file will hold it, but for the file's own digest; digest(tensor) is each tensor's.
+template <class F>
+SafetensorsImage image_with_digests(const Safetensors& content, const std::string& path, F digest) {
   std::string lines;
-  for (const auto& [name, tensor] : content.tensors) lines += digest_line(name, tensor);
-  return lines;
+  for (const auto& [name, tensor] : content.tensors) lines += digest_line(name, digest(tensor));
+  Safetensors signed_content = content;  // tensors share their bytes
+  signed_content.metadata[std::string(tensor_digests_key)] = lines;
+  signed_content.metadata[std::string(file_digest_key)] = no_digest;
+  return image_of(signed_content, path);
 }
 
 /// Where the file's digest stands in a header, in bytes; npos if nowhere. No key comes twice.
@@ -46,10 +50,11 @@ std::size_t digest_place(std::string_view header) {
 /// The tensor whose bytes are not those that were written, if there is one. Names and lines stand in the same order.
 std::optional<std::string> damaged_tensor(const Safetensors& content, std::string_view written) {
   for (const auto& [name, tensor] : content.tensors) {
-    const std::string line = digest_line(name, tensor);
+    const std::string line = digest_line(name, digest_of(tensor));
     if (!written.starts_with(line)) return name;
     written.remove_prefix(line.size());
   }
+  if (!written.empty()) return std::string(written.substr(0, written.find(' ')));  // it has gone
   return {};
 }
 
@@ -69,15 +74,16 @@ std::optional<std::uint64_t> number_of(std::string_view name) {
 }  // namespace
 
 void write_checkpoint(const Safetensors& content, const std::string& path) {
-  Safetensors signed_content = content;  // tensors share their bytes
-  signed_content.metadata[std::string(tensor_digests_key)] = tensor_digests(content);
-  signed_content.metadata[std::string(file_digest_key)] = no_digest;
-  SafetensorsImage image = image_of(signed_content, path);
+  SafetensorsImage image = image_with_digests(content, path, digest_of);
   std::uint32_t crc = crc32_of(image.length);
   crc = crc32_joined(crc, crc32_of(bytes_of(image.header)), image.header.size());
   for (const auto& part : image.data) crc = crc32_joined(crc, crc32_of(part), part.size());
   image.header.replace(digest_place(image.header), no_digest.size(), crc32_text(crc));
   write_file(path, image.parts());
+}
+
+void check_checkpoint(const Safetensors& content, const std::string& path) {
+  image_with_digests(content, path, [](const Tensor&) { return std::string(no_digest); });
 }
 
 Safetensors read_checkpoint(const std::string& path) {
@@ -130,6 +136,8 @@ std::optional<CheckpointFolder::Found> CheckpointFolder::newest(std::vector<std:
       const std::vector<std::byte> bytes = read_file(path, largest_tensor_file());
       was_read = true;
       return Found{path, parse_checkpoint(bytes, path)};
+    } catch (const OutOfMemory&) {
+      throw;
     } catch (const RunError& error) {
       damaged.emplace_back(error.what());
       // What could not be read today may be whole tomorrow: save() leaves it where it is.

@@ -27,6 +27,8 @@ inline constexpr char checkpoint_mark = ':';
 
 /// Writes the content, and the digests in its metadata, completely or not at all. Throws RunError.
 void write_checkpoint(const Safetensors& content, const std::string& path);
+/// Throws RunError where write_checkpoint would for what the content is; nothing is written, and no tensor is read.
+void check_checkpoint(const Safetensors& content, const std::string& path);
 /// Reads what write_checkpoint wrote. Throws RunError for any other file, naming the tensor that is damaged if it is
 /// one. The content's metadata holds no digests.
 Safetensors read_checkpoint(const std::string& path);

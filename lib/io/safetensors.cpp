@@ -74,6 +74,8 @@ std::string header_of(const Safetensors& content, const std::vector<const std::p
   }
   std::string header = fmt::format("{{{}}}", fmt::join(parts, ","));
   header.resize((header.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
+  if (header.size() > largest_header)
+    run_error("{}: names, shapes and texts take {} bytes, and the format allows {}", path, header.size(), largest_header);
   return header;
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// As the loops do, or Highway refuses to be compiled for a processor that has them.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
 #include "thalweg/lib/kernels/target.h"
 
 #if defined(__x86_64__)
@@ -24,27 +26,19 @@ struct Allowed {
   bool writes_avx2 = false;
 };
 
-/// What Highway's targets need (its detect_targets.h says of each), from the least on: none without those before it.
+/// What Highway's targets need (its set_macros-inl.h says which flags they are compiled with), from the least on: none
+/// without those before it.
 Allowed allowed() {
   const Cpu cpu;
   Allowed a;
-  if (!has_all(cpu, Cpu::tSSSE3)) return a;
-  a.targets |= HWY_SSSE3;
-  if (!has_all(cpu, Cpu::tSSE41, Cpu::tSSE42, Cpu::tPCLMULQDQ, Cpu::tAESNI)) return a;
+  a.writes_avx2 = onednn::may_use(onednn::Level::avx2) && has_all(cpu, Cpu::tAVX2, Cpu::tFMA);
+  if (!has_all(cpu, Cpu::tSSSE3, Cpu::tSSE41, Cpu::tSSE42, Cpu::tPCLMULQDQ, Cpu::tAESNI)) return a;
   a.targets |= HWY_SSE4;
-  if (!onednn::may_use(onednn::Level::avx2) ||
-      !has_all(cpu, Cpu::tAVX, Cpu::tAVX2, Cpu::tFMA, Cpu::tBMI1, Cpu::tBMI2, Cpu::tLZCNT, Cpu::tF16C))
-    return a;
+  if (!a.writes_avx2 || !has_all(cpu, Cpu::tAVX, Cpu::tBMI1, Cpu::tBMI2, Cpu::tLZCNT, Cpu::tF16C)) return a;
   a.targets |= HWY_AVX2;
-  a.writes_avx2 = true;
-  if (!onednn::may_use(onednn::Level::avx512_core) ||
-      !has_all(cpu, Cpu::tAVX512F, Cpu::tAVX512VL, Cpu::tAVX512DQ, Cpu::tAVX512BW, Cpu::tAVX512CD))
-    return a;
-  a.targets |= HWY_AVX3;
-  if (onednn::may_use(onednn::Level::avx512_core_vnni) &&
-      has_all(cpu, Cpu::tAVX512_VNNI, Cpu::tVPCLMULQDQ, Cpu::tAVX512_VBMI, Cpu::tAVX512_VBMI2, Cpu::tVAES,
-              Cpu::tAVX512_VPOPCNTDQ, Cpu::tAVX512_BITALG))
-    a.targets |= HWY_AVX3_DL;
+  if (onednn::may_use(onednn::Level::avx512_core) &&
+      has_all(cpu, Cpu::tAVX512F, Cpu::tAVX512VL, Cpu::tAVX512DQ, Cpu::tAVX512BW, Cpu::tAVX512CD))
+    a.targets |= HWY_AVX3;
   return a;
 }
 

@@ -18,8 +18,7 @@ std::string instruction_set() { return fmt::format("{:#x}", static_cast<unsigned
 
 bool may_use(Level level) {
   // An instruction set has the bits of all those that it contains.
-  constexpr std::array levels{dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core, dnnl_cpu_isa_avx512_core_vnni,
-                              dnnl_cpu_isa_avx512_core_bf16};
+  constexpr std::array levels{dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core, dnnl_cpu_isa_avx512_core_bf16};
   const auto needed = static_cast<unsigned>(levels[static_cast<std::size_t>(level)]);
   return (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & needed) == needed;
 }

@@ -12,7 +12,7 @@ std::string version();
 std::string instruction_set();
 
 /// Instruction sets that oneDNN is built around, in which each has those before it.
-enum class Level { avx2, avx512_core, avx512_core_vnni, avx512_core_bf16 };
+enum class Level { avx2, avx512_core, avx512_core_bf16 };
 /// Whether oneDNN uses it here: the processor has it, and ONEDNN_MAX_CPU_ISA does not forbid it.
 bool may_use(Level level);
 

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/train/checkpointing.h"
 
-#include <algorithm>
-
 #include "thalweg/graph/fail.h"
-#include "thalweg/lib/io/safetensors_format.h"
 
 namespace thalweg {
 
@@ -28,15 +25,20 @@ void Checkpointing::check(const TrainingState& here) const {
   if (found_) check_same_run(here, *found_, options_.same_bits, found_path_);
 }
 
-void Checkpointing::check_can_hold(const TrainingState& state) const {
-  if (folder_) image_of(to_checkpoint(state), folder_->path());
+std::string Checkpointing::cannot_hold(const TrainingState& state) const {
+  try {
+    check_checkpoint(to_checkpoint(state), options_.folder);
+    return {};
+  } catch (const RunError& error) {
+    if (options_.required) throw;
+    return fmt::format("No checkpoint can be written: {}", error.what());
+  }
 }
 
 std::vector<std::string> Checkpointing::passed_over() const {
   std::vector<std::string> lines;
   for (const std::string& reason : damaged_) {
-    lines.push_back("Passed over " + reason);
-    std::replace(lines.back().begin(), lines.back().end(), '\n', ' ');
+    lines.push_back("Passed over " + printable(reason));
   }
   return lines;
 }

@@ -35,9 +35,9 @@ class Checkpointing {
   /// What is resumed from, if something was found.
   std::string resuming() const;
 
-  /// Throws RunError for a state that no file can hold (a text that is no UTF-8, a header that is too long), so that
-  /// it is known before the first step.
-  void check_can_hold(const TrainingState& state) const;
+  /// Why no file can hold such a state (a text that is no UTF-8, a header that is too long), so that it is known before
+  /// the first step; empty if one can. Throws RunError instead if that ends the training.
+  std::string cannot_hold(const TrainingState& state) const;
 
   /// Writes the state. Returns what there is to say: nothing, or why it was not written (unless that ends the
   /// training, by RunError).

@@ -2,6 +2,7 @@
 #include "thalweg/lib/train/csv_logger.h"
 
 #include <charconv>
+#include <limits>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/append.h"
@@ -10,8 +11,8 @@
 namespace thalweg {
 namespace {
 
-/// The lines of the file without those at its end that are of epochs after the given one; a last line without its end is
-/// left out. Before them may stand the epochs of other trainings.
+/// The lines of the file without those at its end that are of later epochs, and without a last line that has no end.
+/// Before them may stand the epochs of other trainings.
 std::string_view kept_lines(std::string_view text, char separator, int epochs) {
   text = text.substr(0, text.rfind('\n') + 1);
   while (!text.empty()) {
@@ -47,10 +48,9 @@ void CSVLogger::on_train_begin(TrainingRun& run) {
   if (!text.empty() && !text.starts_with(header))
     throw RunError(fmt::format("CSVLogger: {} cannot be appended to: its first line is not '{}'", shown(path_),
                                shown(header.substr(0, header.size() - 1))), loc_);
-  if (run.epoch() > 0 || text.empty()) {
-    const std::string_view kept = kept_lines(text, options_.separator, run.epoch());
-    write_file(path_, kept.empty() ? header : kept);
-  }
+  const int epochs = run.epoch() > 0 ? run.epoch() : std::numeric_limits<int>::max();
+  const std::string_view kept = kept_lines(text, options_.separator, epochs);
+  if (kept.size() != text.size() || text.empty()) write_file(path_, kept.empty() ? header : kept);
 }
 
 void CSVLogger::on_epoch_end(TrainingRun& run) {

@@ -117,6 +117,7 @@ DeepBelief pretrain(const Dataset& data, const PretrainOptions& options, SourceL
     belief.interrupted = signals.came();
     if (belief.interrupted) break;  // before a machine that would learn nothing
   }
+  if (belief.interrupted) signals.told_of();
   return belief;
 }
 

@@ -135,7 +135,6 @@ class Training final : public TrainingRun {
         callback->on_train_begin(*this);
         ++begun_;
       }
-      checkpoints_.check_can_hold(state());
       if (const auto& found = checkpoints_.found())
         for (std::size_t i = 0; i < callbacks_.size(); ++i) callbacks_[i]->load(found->callbacks[i].second);
       train();
@@ -146,6 +145,7 @@ class Training final : public TrainingRun {
     if (const std::exception_ptr error = end()) std::rethrow_exception(error);
     // A signal that came while the last epoch was saved has cut nothing short, and must not be lost all the same.
     history_.interrupted = history_.interrupted || signals_.came();
+    if (history_.interrupted) signals_.told_of();
     return history_;
   }
 
@@ -275,9 +275,12 @@ class Training final : public TrainingRun {
 
   /// Takes up what a checkpoint holds; what callbacks know follows once they have begun.
   void resume() {
+    if (!checkpoints_) return;
+    const TrainingState here = state();
+    if (const std::string problem = checkpoints_.cannot_hold(here); !problem.empty()) progress_.say(problem);
     if (!checkpoints_.found()) return;
     const TrainingState& saved = *checkpoints_.found();
-    checkpoints_.check(state());
+    checkpoints_.check(here);
     for (const auto& [name, value] : saved.variables) history_.variables.set(name, value);
     epoch_ = saved.epochs_done;
     steps_done_ = saved.steps_done;
@@ -565,7 +568,9 @@ class Training final : public TrainingRun {
         tell_node_of_parts(error, index, samples);
       } catch (const Diverged&) {
         throw;
-      } catch (const RunError& other) {
+      } catch (const InternalError&) {
+        throw;
+      } catch (const std::exception& other) {
         // That the search failed is less than what it was for.
         throw Diverged(fmt::format("{}\n    which node it came from cannot be told: {}", error.what(), other.what()));
       }

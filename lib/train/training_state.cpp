@@ -8,8 +8,8 @@
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/philox.h"
 #include "thalweg/graph/print.h"
-#include "thalweg/lib/io/checkpoint_file.h"
 #include "thalweg/lib/base/threads.h"
+#include "thalweg/lib/io/checkpoint_file.h"
 #include "thalweg/lib/io/checksum.h"
 
 namespace thalweg {
@@ -138,7 +138,9 @@ TrainingState from_checkpoint(const Safetensors& content, const std::vector<Fact
   state.stopping = in.whole("stopping", 1) != 0;
   state.best_epoch = static_cast<int>(in.whole("best_epoch", most_whole));
   state.samples = in.whole("samples_done", most_samples);
-  const auto threads = [&](const std::string& name) { return static_cast<int>(in.whole("threads." + name, most_logical_threads)); };
+  const auto threads = [&](const std::string& name) {
+    return static_cast<int>(in.whole("threads." + name, most_logical_threads));
+  };
   state.training_threads = {threads("training"), threads("training_rest")};
   state.update_threads = threads("update");
   state.validation_threads = {threads("validation"), threads("validation_rest")};

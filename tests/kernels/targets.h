@@ -2,6 +2,10 @@
 #pragma once
 
 #include <gtest/gtest.h>
+
+#ifndef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)  // as the loops have it
+#endif
 #include "thalweg/lib/kernels/simd.h"
 #include "thalweg/lib/kernels/target.h"
 

@@ -132,6 +132,7 @@ TEST(Allocation, ThatFailsWhileAFileIsReadIsToldByItsName) {
         } catch (const RunError& error) {
           const std::string_view told = error.what();  // no allocation, which might be the failing one
           EXPECT_NE(told.find("memory"), told.npos) << parser.name << ": " << told;
+          EXPECT_NE(told.find("file"), told.npos) << parser.name << ": " << told;
           ++failed;
         } catch (const std::exception& other) {
           ADD_FAILURE() << parser.name << ", allocation " << call << ": " << other.what();

@@ -3,14 +3,18 @@
 #include "thalweg/lib/io/checkpoint_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <random>
 #include <set>
 
 #include "../data/files.h"
 #include "faults.h"
+#include "sanitized.h"
 #include "soak.h"
 #include "thalweg/lib/base/bytes.h"
 #include "thalweg/lib/io/checksum.h"
@@ -316,6 +320,48 @@ TEST(Fault, EveryCallOfLoadingFailsOnce) {
     if (failing.calls() < call) break;
   }
   report("injected failures of loading", call - 1);
+}
+
+TEST(CheckpointFolder, MemoryThatEndsIsNoDamage) {
+  const Folder folder;
+  // So large that its tensor is a mapping of its own (above malloc's 32 MiB), which a limit refuses.
+  for (int i = 1; i <= 2; ++i) CheckpointFolder(folder.file("a")).save(run_of(i, 12'000'000), 2);
+  const std::string second = folder.file("a/checkpoint-000002.safetensors");
+  if (testing::sanitized) GTEST_SKIP() << "the sanitizer takes more addresses than any limit leaves";
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
+  std::ifstream statm("/proc/self/statm");
+  std::size_t pages = 0;
+  for (int column = 0; column < 6; ++column) statm >> pages;
+  // 48 MB are the file, and another 48 MB its tensor.
+  for (const std::size_t more : {20'000'000, 72'000'000}) {
+    rlimit tight = before;
+    tight.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + more;
+    CheckpointFolder runs(folder.file("a"));
+    std::vector<std::string> damaged;
+    ASSERT_EQ(setrlimit(RLIMIT_DATA, &tight), 0);
+    std::string text;
+    try {
+      runs.newest(damaged);
+    } catch (const RunError& error) {
+      text = error.what();
+    }
+    ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
+    EXPECT_CONTAINS(text, "not enough memory");
+    EXPECT_TRUE(damaged.empty()) << damaged[0];
+    runs.save(run_of(3), 5);
+    EXPECT_TRUE(is_there(second));
+    remove_file(folder.file("a/checkpoint-000003.safetensors"));
+  }
+}
+
+TEST(CheckpointFile, AHeaderThatNoReaderTakesIsNotWritten) {
+  const Folder folder;
+  Safetensors content = run_of(1);
+  content.metadata["notes"] = std::string(100'000'000, 'x');
+  EXPECT_CONTAINS(run_error_of([&] { write_checkpoint(content, folder.file("c")); }), "and the format allows 100000000");
+  EXPECT_CONTAINS(run_error_of([&] { check_checkpoint(content, "folder"); }), "folder: names, shapes and texts take ");
+  EXPECT_FALSE(is_there(folder.file("c")));
 }
 
 TEST(Fault, WhatCouldNotBeReadOnceIsNotRemoved) {

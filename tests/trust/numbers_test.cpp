@@ -222,6 +222,25 @@ TEST(Finite, EveryUpdateOfEveryOptimizerSeesIt) {
   testing::report("gradients that are nan and were seen in their step", seen);
 }
 
+TEST(Finite, ARateThatFallsToZeroStopsEveryOptimizer) {
+  const Dataset data = spiral(50);
+  for (const auto& [name, optimizer] : testing::optimizers(piecewise_constant({3}, {0.05, 0}))) {
+    // The first epoch of three steps learns; those after it have a rate of 0.
+    FitOptions options{.epochs = 1, .seed = 3, .verbose = 0};
+    options.batch = 20;
+    const Graph graph = testing::mlp(20, optimizer);
+    const History first = fit(graph, data, options);
+    options.epochs = 3;
+    const History all = fit(graph, data, options);
+    EXPECT_TRUE(std::isfinite(all.last("loss"))) << name;
+    if (name != "ftrl") continue;
+    for (const std::string& variable : all.variables.names()) {
+      if (variable == "step") continue;
+      EXPECT_EQ(all.variables.at(variable).numbers(), first.variables.at(variable).numbers()) << variable;
+    }
+  }
+}
+
 TEST(Finite, AnInputThatIsNotIsSeenInItsStep) {
   const Graph g = hiding(16, Adam{});
   Dataset data = spiral(64);

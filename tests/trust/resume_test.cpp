@@ -261,13 +261,17 @@ class Raise : public Callback {
   Raise(int signal, When when) : signal_(signal), when_(when) {}
   std::string name() const override { return "Raise"; }
   void on_train_batch_begin(TrainingRun&) override { at(batch_begin); }
-  void on_train_batch_end(TrainingRun&) override { at(batch_end); }
+  void on_train_batch_end(TrainingRun&) override {
+    trained_ = true;
+    at(batch_end);
+  }
   void on_epoch_begin(TrainingRun&) override { at(epoch_begin); }
   void on_epoch_end(TrainingRun&) override { at(epoch_end); }
   void on_test_begin(TrainingRun&) override { at(validation); }
   CallbackState save() const override {
-    if (when_ == saving && !saved_) std::raise(signal_);
-    saved_ = true;
+    // Before the first step it is asked too, whether a file can hold what it says.
+    if (when_ == saving && trained_ && !saved_) std::raise(signal_);
+    saved_ = trained_;
     return {};
   }
 
@@ -278,6 +282,7 @@ class Raise : public Callback {
   int signal_;
   When when_;
   int calls_ = 0;
+  bool trained_ = false;
   mutable bool saved_ = false;
 };
 

@@ -35,6 +35,9 @@ using testing::report;
 using testing::spiral;
 using testing::Worker;
 
+/// Who starts a program in the background may let it ignore Ctrl-C, and what a process ignores stays ignored.
+const auto interrupt_is_heard = std::signal(SIGINT, SIG_DFL);
+
 /// The real file system, where a signal comes with the `call`-th call that reads.
 class SignallingFileSystem final : public testing::FailingFileSystem {
  public:
@@ -274,21 +277,58 @@ TEST(Signals, OfWhichNobodyWasToldGoToTheHandlerThatWasThere) {
   EXPECT_EQ(own.count(), 1);
 }
 
+/// The real file system, that is full once a signal has come.
+class FullAfterASignal final : public testing::FailingFileSystem {
+ public:
+  FullAfterASignal() : FailingFileSystem({}) {}
+  ssize_t write(int descriptor, const void* from, std::size_t bytes) override {
+    return full ? -ENOSPC : FailingFileSystem::write(descriptor, from, bytes);
+  }
+  bool full = false;
+};
+
+TEST(Signals, ReachTheHandlerThatWasThereWhereTheCheckpointForThemFails) {
+  const Folder folder;
+  const OwnHandler own;
+  FullAfterASignal files;
+  const FileSystemScope scope(files);
+  FitOptions options = options_for(3);
+  options.checkpoint = {folder.file("runs")};
+  options.callbacks = {LambdaCallback({.on_train_batch_end = [&](TrainingRun&) {
+    if (!files.full) std::raise(SIGTERM);
+    files.full = true;
+  }})};
+  EXPECT_CONTAINS(testing::run_error_of([&] { fit(job_mlp(16, Adam{}), spiral(50), options); }), "No space left");
+  EXPECT_EQ(own.count(), 1) << "the caller was told of the disk, and nobody of the signal";
+}
+
+TEST(Signals, LeaveAHandlerAloneThatWasSetMeanwhile) {
+  const OwnHandler own;
+  void (*const before)(int) = std::signal(SIGTERM, SIG_DFL);
+  {
+    const Interruption interruption;
+    std::signal(SIGTERM, before);
+  }
+  EXPECT_EQ(std::signal(SIGTERM, before), before);
+}
+
 /// Calls a function at the begin of validation, or while it is saved.
 class Call : public Callback {
  public:
   Call(bool while_saved, std::function<void()> function) : while_saved_(while_saved), function_(std::move(function)) {}
   std::string name() const override { return "Call"; }
+  void on_train_batch_end(TrainingRun&) override { trained_ = true; }
   void on_test_begin(TrainingRun&) override {
     if (!while_saved_) function_();
   }
   CallbackState save() const override {
-    if (while_saved_) function_();
+    if (while_saved_ && trained_) function_();
     return {};
   }
 
  private:
   bool while_saved_;
+  bool trained_ = false;
   std::function<void()> function_;
 };
 
