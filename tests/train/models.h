@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <csignal>
 
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/data/dataset.h"
@@ -20,6 +21,9 @@
 #include "thalweg/optim/sgd.h"
 
 namespace thalweg::testing {
+
+/// Whoever starts a test in the background may let it ignore Ctrl-C, and what a process ignores stays ignored.
+inline const auto interrupt_is_heard = std::signal(SIGINT, SIG_DFL);
 
 /// Three classes in a plane, by angle: learned by a small net, and not by a linear one.
 inline Dataset spiral(Dim n) {

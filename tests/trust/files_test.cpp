@@ -351,7 +351,7 @@ TEST(Fault, WhatTheSystemSaysIsToldOrUnderstood) {
            {{{"close", -EDQUOT}}, append, "cannot append: Disk quota exceeded"},
            {{{"close", -EIO}, {"write", -ENOSPC}}, append, "cannot append: No space left on device"},
            {{}, [] { append_file("/dev/full", bytes_of("x")); }, "/dev/full: cannot append: No space left on device"},
-           {{{"size", 46}}, read, "there is no memory for its 70368744177664 bytes"},
+           {{{"size", 46}}, read, "there is not enough memory for its 70368744177664 bytes"},
            {{{"lock", -ENOTSUP}}, lock, ""},
            {{{"lock", -ENOLCK}}, lock, ""},
            {{{"lock", -EIO}}, lock, "cannot lock: Input/output error"},

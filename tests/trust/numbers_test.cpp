@@ -224,7 +224,7 @@ TEST(Finite, EveryUpdateOfEveryOptimizerSeesIt) {
 
 TEST(Finite, ARateThatFallsToZeroStopsEveryOptimizer) {
   const Dataset data = spiral(50);
-  for (const auto& [name, optimizer] : testing::optimizers(piecewise_constant({3}, {0.05, 0}))) {
+  for (const auto& [name, optimizer] : testing::optimizers(piecewise_constant({2}, {0.05, 0}))) {
     // The first epoch of three steps learns; those after it have a rate of 0.
     FitOptions options{.epochs = 1, .seed = 3, .verbose = 0};
     options.batch = 20;

@@ -35,9 +35,6 @@ using testing::report;
 using testing::spiral;
 using testing::Worker;
 
-/// Who starts a program in the background may let it ignore Ctrl-C, and what a process ignores stays ignored.
-const auto interrupt_is_heard = std::signal(SIGINT, SIG_DFL);
-
 /// The real file system, where a signal comes with the `call`-th call that reads.
 class SignallingFileSystem final : public testing::FailingFileSystem {
  public:
