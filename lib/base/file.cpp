@@ -270,9 +270,9 @@ void write_file(const std::string& path, std::span<const std::span<const std::by
   auto [descriptor, name] = make_beside(path, mode);
   Descriptor file(descriptor);
   Temporary temporary(std::move(name));
-  for (const auto part : parts) write_all(file.get(), part, temporary.path());
-  sync(file.get(), temporary.path(), "flush to the disk");
-  if (const int result = file.close(); result < 0 && result != -EINTR) file_error(temporary.path(), "close", -result);
+  for (const auto part : parts) write_all(file.get(), part, path);
+  sync(file.get(), path, "flush to the disk");
+  if (const int result = file.close(); result < 0 && result != -EINTR) file_error(path, "close", -result);
   if (const int result = file_system().rename(temporary.path(), path); result < 0)
     file_error(path, "rename the finished file to it", -result);
   temporary.keep();
@@ -348,8 +348,12 @@ Descriptor locked_file(const std::string& path) {
       uninterrupted([&] { return file_system().open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); }));
   if (file.get() < 0) file_error(path, "open", -file.get());
   const int result = uninterrupted([&] { return file_system().lock(file.get()); });
-  if (result == -EWOULDBLOCK)
-    run_error("{}: is in use by process {}", shown(path), shown(text_of(read_file(path, 64))));
+  if (result == -EWOULDBLOCK) {
+    const std::vector<std::byte> bytes = read_file(path, 64);
+    std::string_view user = text_of(bytes);
+    user = user.substr(0, user.find_last_not_of(' ') + 1);
+    run_error("{}: is in use by process {}", shown(path), shown(user));
+  }
   // A file system without locks (some network disks) has one user at a time, or nobody to tell.
   if (result < 0 && result != -ENOTSUP && result != -ENOLCK) file_error(path, "lock", -result);
   utsname system{};

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <exception>
 #include <mutex>
 
 #include "thalweg/graph/fail.h"
@@ -68,8 +69,12 @@ void put_back(const Handled& h) {
   if (h.replaced && now.sa_handler == thalweg_on_interrupt) sigaction(h.signal, &h.before, nullptr);
 }
 
-/// To this thread, so that it is handled before anything else is done; to the process where this thread blocks it.
+/// To this thread, so that it is handled before anything else is done; to the process where this thread blocks it. Not
+/// where it would end the process with an exception on its way: what that says would be lost with it.
 void send(int signal) {
+  struct sigaction now {};
+  sigaction(signal, nullptr, &now);
+  if (std::uncaught_exceptions() > 0 && now.sa_handler == SIG_DFL) return;
   sigset_t blocked;
   pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
   if (sigismember(&blocked, signal) == 1) ::kill(::getpid(), signal);

@@ -16,8 +16,9 @@ class THALWEG_API Interrupted : public RunError {
 /// lives, the first SIGINT or SIGTERM only sets a flag: fit() and pretrain() end after their step with `interrupted`,
 /// readers of files, evaluate() and predict() throw Interrupted, and what is being written is written to its end. The
 /// second signal does what it would without us: by default it ends the process. The handlers that were there come back
-/// at the end, and get a first signal of which nobody was told, neither by came(), an exception nor `interrupted`. A
-/// signal that the process ignores stays ignored.
+/// at the end, and get a first signal of which nobody was told, neither by came(), Interrupted nor `interrupted`: also
+/// where another exception ends what was being done, unless the signal would end the process before anybody can read it.
+/// A signal that the process ignores stays ignored.
 ///
 ///     Interruption interruption;
 ///     TrainTest data = mnist("data");

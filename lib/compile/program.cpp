@@ -292,7 +292,8 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
             "smaller batch needs less", graph.name(), plain.bytes, smallest, options.memory_budget);
 }
 
-[[noreturn]] void memory_error(const Graph& graph, const std::string& needs, const MemoryLimit& limit) {
+[[noreturn]] void memory_error(const Graph& graph, const std::string& needs, const MemoryLimit& limit,
+                               std::string_view what_needs_less = "a smaller batch needs less") {
   std::vector<std::pair<std::size_t, ValueId>> largest;
   for (NodeId id = 0; id < graph.size(); ++id)
     for (std::uint32_t r = 0; r < graph.node(id).types.size(); ++r)
@@ -301,8 +302,8 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
   largest.resize(std::min<std::size_t>(largest.size(), 10));
   std::string text;
   for (const auto& [size, id] : largest) text += fmt::format("\n    {:>15}  {}", size, describe(graph.value(id)));
-  run_error("graph '{}' needs {} and {} are available ({}); a smaller batch needs less. Its largest tensors:{}",
-            graph.name(), needs, limit.left, limit.name, text);
+  run_error("graph '{}' needs {} and {} are available ({}); {}. Its largest tensors:{}", graph.name(), needs,
+            limit.left, limit.name, what_needs_less, text);
 }
 
 /// Before threads are started and oneDNN is called: both end the process where memory ends. What the plan needs is
@@ -317,7 +318,8 @@ void check_memory_before(const Graph& graph, const Variables& variables, int thr
   const std::size_t stacks = static_cast<std::size_t>(threads - 1) * thread_stack_bytes();
   if (bytes + kernels + stacks > limit.left)
     memory_error(graph, fmt::format("{} bytes, with {} for kernels and {} for the stacks of {} threads,",
-                                    bytes + kernels + stacks, kernels, stacks, threads), limit);
+                                    bytes + kernels + stacks, kernels, stacks, threads), limit,
+                 bytes > stacks ? "a smaller batch needs less" : stacks > 0 ? "fewer logical_threads need less" : "raise it");
 }
 
 /// What is known before any of it is taken.

@@ -9,7 +9,8 @@ namespace thalweg {
 
 struct CheckpointOptions {
   int keep = 2;  ///< how many of the last stay, at least 1
-  /// Whether a checkpoint that cannot be written ends the training (RunError); else it is said on standard error.
+  /// Whether a checkpoint that cannot be written ends the training (RunError); else it is said on standard error, and
+  /// is in History::warnings.
   bool required = true;
   /// Whether resuming under other versions, instruction sets or thread counts, or with kernels that are chosen by their
   /// times (compile.tune), is refused (RunError): the training would go on, but not with the same bits.

@@ -31,7 +31,7 @@ std::string Checkpointing::cannot_hold(const TrainingState& state) const {
     return {};
   } catch (const RunError& error) {
     if (options_.required) throw;
-    return fmt::format("No checkpoint can be written: {}", error.what());
+    return "No checkpoint can be written: " + printable(error.what());
   }
 }
 
@@ -54,7 +54,7 @@ std::string Checkpointing::save(const TrainingState& state) {
     return {};
   } catch (const RunError& error) {
     if (options_.required) throw;
-    return fmt::format("No checkpoint: {}", error.what());
+    return "No checkpoint: " + printable(error.what());
   }
 }
 

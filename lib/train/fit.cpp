@@ -270,14 +270,14 @@ class Training final : public TrainingRun {
   }
 
   void save() {
-    if (const std::string problem = checkpoints_.save(state()); !problem.empty()) progress_.say(problem);
+    if (const std::string problem = checkpoints_.save(state()); !problem.empty()) warn(problem);
   }
 
   /// Takes up what a checkpoint holds; what callbacks know follows once they have begun.
   void resume() {
     if (!checkpoints_) return;
     const TrainingState here = state();
-    if (const std::string problem = checkpoints_.cannot_hold(here); !problem.empty()) progress_.say(problem);
+    if (const std::string problem = checkpoints_.cannot_hold(here); !problem.empty()) warn(problem);
     if (!checkpoints_.found()) return;
     const TrainingState& saved = *checkpoints_.found();
     checkpoints_.check(here);

@@ -12,10 +12,38 @@ namespace {
 
 const char* const program = R"(#include <thalweg/thalweg.h>
 #include <cstdio>
+#include <memory>
 #include <vector>
 using namespace thalweg;
 
+struct Counter : Callback {
+  std::string name() const override { return "Counter"; }
+  void on_epoch_end(TrainingRun& run) override { std::printf("epoch %d\n", run.epoch()); }
+};
+
+// Every class that a user may derive from or name, so that its tables must be in the library.
+void train() {
+  Graph g("train");
+  const Value x = input(g, "x", f32(32, 8, 8, 1)), t = input(g, "t", i32(32));
+  const Value loss = mean(sparse_cross_entropy(dense(flatten(x), 10), t));
+  minimize(loss, Sgd{.rate = 0.1});
+  g.output("loss", loss);
+  FitOptions options{.epochs = 1, .verbose = 0};
+  options.callbacks = {Counter(), EarlyStopping({.monitor = "loss"}), ReduceLROnPlateau({.monitor = "loss"}),
+                       LearningRateScheduler([](int, double rate) { return rate; }), TerminateOnNaN(),
+                       CSVLogger("log.csv"), ModelCheckpoint("best.safetensors"), TensorBoard("logs"),
+                       LambdaCallback({.on_epoch_begin = [](TrainingRun&) { std::puts("begin"); }}),
+                       std::make_shared<GradientStatistics>()};
+  fit(g, digits(), options);
+  try {
+    fit(g, digits(), {.epochs = 0});
+  } catch (const RunError&) {
+    std::puts("refused");
+  }
+}
+
 int main() {
+  train();
   try {
     dtype_named("f33");
   } catch (const GraphError& error) {
@@ -35,7 +63,7 @@ int main() {
 }
 )";
 // 4 columns of half of 1 + … + 6, from oneDNN and own kernels; the digits are unpacked by zlib.
-const char* const expected = "caught\n42 0\n1797 digits\n";
+const char* const expected = "begin\nepoch 1\nrefused\ncaught\n42 0\n1797 digits\n";
 
 class Install : public ::testing::Test {
  protected:

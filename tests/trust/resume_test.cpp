@@ -387,6 +387,19 @@ TEST(Resume, ADiskThatFailsAtAnyCallEndsTheTrainingOrDoesNot) {
   report("injected failures of whole trainings", injected);
 }
 
+TEST(Resume, SaysWhatItCouldNotSave) {
+  const Folder folder;
+  FitOptions options = options_for(2);
+  options.checkpoint = {folder.file("a"), 1, {.required = false}};
+  testing::FailingFileSystem full({.call = 30, .error = ENOSPC, .stays = true});
+  const FileSystemScope scope(full);
+  const History history = fit(job_mlp(16, Adam{}), spiral(samples), options);
+  ASSERT_FALSE(history.warnings.empty());
+  EXPECT_CONTAINS(history.warnings[0], "No checkpoint: ");
+  EXPECT_CONTAINS(history.warnings[0], "No space left on device");
+  for (const std::string& warning : history.warnings) EXPECT_EQ(warning.find(".tmp"), std::string::npos) << warning;
+}
+
 TEST(Resume, SaysWhatItPassedOver) {
   const Folder folder;
   const Dataset data = spiral(samples);

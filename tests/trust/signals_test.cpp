@@ -299,6 +299,16 @@ TEST(Signals, ReachTheHandlerThatWasThereWhereTheCheckpointForThemFails) {
   EXPECT_EQ(own.count(), 1) << "the caller was told of the disk, and nobody of the signal";
 }
 
+TEST(Signals, DoNotEndTheProcessBeforeAnErrorIsRead) {
+  FitOptions options = options_for(2);
+  options.callbacks = {[](TrainingRun&) {
+    std::raise(SIGTERM);
+    throw std::runtime_error("another reason");
+  }};
+  // By default the signal would end this test.
+  EXPECT_THROW(fit(job_mlp(16, Adam{}), spiral(50), options), std::runtime_error);
+}
+
 TEST(Signals, LeaveAHandlerAloneThatWasSetMeanwhile) {
   const OwnHandler own;
   void (*const before)(int) = std::signal(SIGTERM, SIG_DFL);
