@@ -334,7 +334,7 @@ TEST(CheckpointFolder, MemoryThatEndsIsNoDamage) {
   std::size_t pages = 0;
   for (int column = 0; column < 6; ++column) statm >> pages;
   // 48 MB are the file, and another 48 MB its tensor.
-  for (const std::size_t more : {20'000'000, 72'000'000}) {
+  for (const std::size_t more : {std::size_t{20'000'000}, std::size_t{72'000'000}}) {
     rlimit tight = before;
     tight.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + more;
     CheckpointFolder runs(folder.file("a"));
