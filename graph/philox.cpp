@@ -86,17 +86,15 @@ bool has_avx2() {
   static const bool has = __builtin_cpu_supports("avx2") != 0;
   return has;
 }
-#else
-bool has_avx2() { return false; }
-#define normals_avx2 normals
-#define fill_avx2 fill
 #endif
 
 }  // namespace
 
 void normals_of(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {
-  if (has_avx2()) normals_avx2(a, b, out, count);
-  else normals(a, b, out, count);
+#if THALWEG_ALSO_AVX2
+  if (has_avx2()) return normals_avx2(a, b, out, count);
+#endif
+  normals(a, b, out, count);
 }
 
 double normal_of(std::uint32_t a, std::uint32_t b) {
@@ -107,8 +105,13 @@ double normal_of(std::uint32_t a, std::uint32_t b) {
 
 PhiloxBlock philox_block(std::uint64_t low, std::uint64_t high, PhiloxKey key) {
   PhiloxBlock w;
-  if (has_avx2()) fill_avx2(w, low, high, key);
-  else fill(w, low, high, key);
+#if THALWEG_ALSO_AVX2
+  if (has_avx2()) {
+    fill_avx2(w, low, high, key);
+    return w;
+  }
+#endif
+  fill(w, low, high, key);
   return w;
 }
 

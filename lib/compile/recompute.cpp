@@ -68,9 +68,9 @@ double repeat_price(const Graph& graph, NodeId id, double product_price) {
 }
 
 /// The values to keep so that their bytes, and `price` bytes for each operation of a product that is repeated, are
-/// fewest. Keeping a value is an edge through its node, repeating it an edge to the node; the cut between those who cannot but
-/// be computed and those whom the backward part reads takes the cheaper of the two everywhere at once (the partition of
-/// Jain et al. 2020, "Checkmate", solved without their bound on the peak; PyTorch's min-cut partitioner).
+/// fewest. Keeping a value is an edge through its node, repeating it an edge to the node; the cut between those who
+/// cannot but be computed and those whom the backward part reads takes the cheaper of the two everywhere at once (the
+/// partition of Jain et al. 2020, "Checkmate", solved without their bound on the peak; PyTorch's min-cut partitioner).
 Kept fewest_bytes(const Parts& parts, double price) {
   const Graph& graph = parts.graph();
   const auto count = static_cast<NodeId>(graph.size());

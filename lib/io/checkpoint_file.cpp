@@ -128,7 +128,6 @@ std::string CheckpointFolder::path_of(std::uint64_t number) const {
 }
 
 std::optional<CheckpointFolder::Found> CheckpointFolder::newest(std::vector<std::string>& damaged) {
-  std::string first;
   while (!numbers_.empty()) {
     const std::string path = path_of(numbers_.back());
     bool was_read = false;

@@ -52,8 +52,8 @@ class CheckpointFolder {
   bool empty() const { return numbers_.empty(); }
   const std::string& path() const { return folder_; }
 
-  /// Writes the next checkpoint, and removes all but the last `keep` (at least 1) whole ones, and what newest() found
-  /// damaged. Returns its path.
+  /// Writes the next checkpoint, and removes what newest() found damaged and all but the last `keep` (at least 1) whole
+  /// ones. Returns its path.
   /// Throws RunError; those that were there are then still there.
   std::string save(const Safetensors& content, int keep);
 

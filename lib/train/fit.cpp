@@ -273,14 +273,19 @@ class Training final : public TrainingRun {
     if (const std::string problem = checkpoints_.save(state()); !problem.empty()) warn(problem);
   }
 
-  /// Takes up what a checkpoint holds; what callbacks know follows once they have begun.
+  /// Goes on from a checkpoint if there is one, and says now if none can be written later.
   void resume() {
     if (!checkpoints_) return;
     const TrainingState here = state();
+    if (checkpoints_.found()) {
+      checkpoints_.check(here);
+      take_up(*checkpoints_.found());
+    }
     if (const std::string problem = checkpoints_.cannot_hold(here); !problem.empty()) warn(problem);
-    if (!checkpoints_.found()) return;
-    const TrainingState& saved = *checkpoints_.found();
-    checkpoints_.check(here);
+  }
+
+  /// What callbacks know follows once they have begun.
+  void take_up(const TrainingState& saved) {
     for (const auto& [name, value] : saved.variables) history_.variables.set(name, value);
     epoch_ = saved.epochs_done;
     steps_done_ = saved.steps_done;

@@ -99,10 +99,10 @@ class THALWEG_API Diverged : public RunError {
 /// Trains: compiles the graph (its updates are a step), runs `epochs` times over the data, and returns what it
 /// measured and the variables. Measures are averaged over samples, so that a short last batch weighs what it holds.
 /// SIGINT or SIGTERM ends it after the current step, with a checkpoint if there is a folder for it
-/// (`history.interrupted`); a second one ends the process at once, unless the program has a handler
-/// of its own for it. Throws RunError for
-/// data that does not fit the graph, and Diverged for numbers that are not finite; for a wrong option at the caller's
-/// line.
+/// (`history.interrupted`); a second one ends the process at once, unless the program has a handler of its own for it.
+///
+/// Throws RunError for data that does not fit the graph, and Diverged for numbers that are not finite; for a wrong
+/// option at the caller's line.
 THALWEG_API History fit(const Graph& graph, const Dataset& train, const FitOptions& options = {},
                         SourceLoc loc = SourceLoc::current());
 /// The same on the training part; the test part is not looked at.

@@ -3,16 +3,14 @@
 #include "thalweg/lib/io/checkpoint_file.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <random>
 #include <set>
 
 #include "../data/files.h"
+#include "data_limit.h"
 #include "faults.h"
 #include "sanitized.h"
 #include "soak.h"
@@ -328,25 +326,20 @@ TEST(CheckpointFolder, MemoryThatEndsIsNoDamage) {
   for (int i = 1; i <= 2; ++i) CheckpointFolder(folder.file("a")).save(run_of(i, 12'000'000), 2);
   const std::string second = folder.file("a/checkpoint-000002.safetensors");
   if (testing::sanitized) GTEST_SKIP() << "the sanitizer takes more addresses than any limit leaves";
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
-  std::ifstream statm("/proc/self/statm");
-  std::size_t pages = 0;
-  for (int column = 0; column < 6; ++column) statm >> pages;
   // 48 MB are the file, and another 48 MB its tensor.
   for (const std::size_t more : {std::size_t{20'000'000}, std::size_t{72'000'000}}) {
-    rlimit tight = before;
-    tight.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + more;
     CheckpointFolder runs(folder.file("a"));
     std::vector<std::string> damaged;
-    ASSERT_EQ(setrlimit(RLIMIT_DATA, &tight), 0);
     std::string text;
-    try {
-      runs.newest(damaged);
-    } catch (const RunError& error) {
-      text = error.what();
+    {
+      const testing::DataLimit limit(more);
+      ASSERT_TRUE(limit.is_set());
+      try {
+        runs.newest(damaged);
+      } catch (const RunError& error) {
+        text = error.what();
+      }
     }
-    ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
     EXPECT_CONTAINS(text, "not enough memory");
     EXPECT_TRUE(damaged.empty()) << damaged[0];
     runs.save(run_of(3), 5);

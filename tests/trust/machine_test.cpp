@@ -2,7 +2,6 @@
 // The same bits on however many cores; a clear error where the machine gives fewer threads or less memory than needed.
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <map>
 
 #include "../data/files.h"
+#include "data_limit.h"
 #include "job.h"
 #include "process.h"
 #include "sanitized.h"
@@ -196,17 +196,10 @@ TEST(Memory, OfVariablesThatProgramsShareCountsOnce) {
   const Value w = variable(g, "w", f32(25'000'000), random_uniform_init({.low = -1, .high = 1}));
   g.output("sum", sum(w));
   const Program first = compile(g, {.logical_threads = 1});
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
-  std::ifstream statm("/proc/self/statm");
-  std::size_t pages = 0;
-  for (int column = 0; column < 6; ++column) statm >> pages;
-  rlimit tight = before;
-  tight.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + 50'000'000;  // half of the variable
-  ASSERT_EQ(setrlimit(RLIMIT_DATA, &tight), 0);
+  const testing::DataLimit limit(50'000'000);  // half of the variable
+  ASSERT_TRUE(limit.is_set());
   EXPECT_NO_THROW(compile(g, {.logical_threads = 1, .variables = first.variables()}));
   EXPECT_THROW(compile(g, {.logical_threads = 1}), RunError);
-  ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
 }
 
 TEST(Environment, WhateverIsMissingTheBitsAreTheSame) {
