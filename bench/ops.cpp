@@ -18,6 +18,7 @@
 #include "thalweg/lib/kernels/packed_product.h"
 #include "thalweg/lib/kernels/product_code.h"
 #include "thalweg/lib/kernels/tiled.h"
+#include "thalweg/lib/kernels/wide_convolution.h"
 #include "thalweg/lib/onednn/lower.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/matmul.h"
@@ -49,6 +50,7 @@ constexpr Candidate candidates[] = {
     {"written",
      [](const KernelRequest& r) { return r.node.op->name == "matmul" ? small_product(r) : small_convolution(r); }},
     {"packed", [](const KernelRequest& r) { return packed_product(r); }},
+    {"wide", [](const KernelRequest& r) { return wide_convolution(r); }},
     {"tiled", [](const KernelRequest& r) { return tiled_convolution(r); }},
     {"onednn", [](const KernelRequest& r) { return onednn::kernel(r, {}); }},
 };

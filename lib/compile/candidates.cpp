@@ -20,6 +20,7 @@
 #include "thalweg/lib/kernels/packed_product.h"
 #include "thalweg/lib/kernels/product_code.h"
 #include "thalweg/lib/kernels/tiled.h"
+#include "thalweg/lib/kernels/wide_convolution.h"
 #include "thalweg/lib/onednn/lower.h"
 
 namespace thalweg {
@@ -48,8 +49,8 @@ bool suits_onednn(const KernelRequest& request) {
 using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&);
 
 /// In the order of preference: samples in lanes where channels are few, code for small sizes, packed products where
-/// oneDNN has no kernel of its own for the processor, tiles that lay nothing out anew, oneDNN, loops that take every
-/// shape.
+/// oneDNN has no kernel of its own for the processor, written tiles where weights stay in the caches, tiles that lay
+/// nothing out anew, oneDNN, loops that take every shape.
 ///
 /// Measured on Zen 3 (AVX2) with `bench/ops --benchmark_filter=^candidate`: the best GFLOP/s of one thread beside other
 /// work. forward / gradient of the data / of the weights.
@@ -72,14 +73,17 @@ using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&)
 ///     56x56 64-256 1x1       64 50 46       57 55 58      70 55 58
 ///     14x14 256-1024 1x1     68 76 39       70 75 73      78 78 47
 ///
-/// And on a Xeon with AVX-512 (peak about 160):
+/// And on a Xeon with AVX-512 (peak about 178, measured at the same time but for the last block):
 ///
-///     32x32 16-16 3x3        133 133 157    -             164 157 168
-///     16x16 32-32 3x3        169 164 162    -             177 180 173
-///     8x8 64-64 3x3          179 160 155    -             187 167 170
-///     14x14 256-256 3x3      152 150 138    -             179 174 161
-///     7x7 512-512 3x3        95 97 116      -             152 144 135
-///     14x14 256-1024 1x1     148 146 99     138 151 130   160 153 147
+///     convolution            wide           tiled          oneDNN 2.6.3
+///     64: 32x32 16-16 3x3    155 155 -      124 124 144    153 152 153
+///     64: 16x16 32-32 3x3    171 171 -      165 164 162    177 177 170
+///     64: 8x8 64-64 3x3      179 180 -      174 172 172    188 169 174
+///     8: 56x56 64-256 1x1    157 160 -      116 138 84     154 144 82
+///     8: 56x56 256-64 1x1    161 157 -      136 113 91     150 143 145
+///     8: 28x28 128-128 3x3   135 130 -      156 153 141    174 168 161
+///     8: 14x14 256-1024 1x1  142 78  -      154 152 116    161 165 157
+///     8: 7x7 512-512 3x3     -              95 97 116      152 144 135
 ///
 ///     batch 128              lanes          written
 ///     28x28 1-6 5x5          77  -   66     51 -  47
@@ -90,6 +94,7 @@ constexpr Maker makers[] = {
     [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
       return is_timed(r.node) && r.layout && (r.tune || prefers_packed_product()) ? packed_product(r, e) : nullptr;
     },
+    [](const KernelRequest& r, const Epilogue& e) { return r.layout ? wide_convolution(r, e) : nullptr; },
     [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
       return r.layout && (r.tune || !suits_onednn(r)) ? tiled_convolution(r, e) : nullptr;
     },

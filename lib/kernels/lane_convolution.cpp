@@ -13,40 +13,14 @@
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/kernels/lane_tiles.h"
 #include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/window.h"
 #include "thalweg/ops/conv.h"
 
 namespace thalweg {
 namespace {
 
-/// A window that slides over samples: of x to y, or of dy to dx with its taps the other way round.
-struct Window {
-  std::size_t rows, columns;  ///< taps
-  Dim above, left;            ///< pads
-  std::size_t row_stride, column_stride;
-  std::size_t in_rows, in_columns, channels;
-  std::size_t out_rows, out_columns, outputs;
-  std::size_t samples;
-
-  /// With the border of zeros at both sides that the window reads.
-  std::size_t all_columns() const { return (out_columns - 1) * column_stride + columns; }
-  /// Numbers of a row with its border.
-  std::size_t row() const { return all_columns() * channels; }
-  std::size_t taps() const { return rows * columns * channels; }
-  std::size_t lots() const { return (samples + lane_tiles().lanes - 1) / lane_tiles().lanes; }
-  std::size_t grain() const { return grain_of(out_rows * out_columns * outputs * taps()); }
-  std::size_t sample_in() const { return in_rows * in_columns * channels; }
-  std::size_t sample_out() const { return out_rows * out_columns * outputs; }
-  /// The rows of taps that row h of the result reads rows of the source with: [first, second).
-  std::pair<std::size_t, std::size_t> tap_rows(std::size_t h) const {
-    const Dim top = static_cast<Dim>(h * row_stride) - above, bottom = static_cast<Dim>(in_rows) - top;
-    const Dim first = std::max<Dim>(0, -top), last = std::min<Dim>(static_cast<Dim>(rows), bottom);
-    return {count(first), count(std::max(first, last))};
-  }
-  /// The row of the source that tap row i of row h of the result reads.
-  std::size_t source_row(std::size_t h, std::size_t i) const {
-    return count(static_cast<Dim>(h * row_stride + i) - above);
-  }
-};
+std::size_t lots_of(const Window& w) { return (w.samples + lane_tiles().lanes - 1) / lane_tiles().lanes; }
+std::size_t grain(const Window& w) { return grain_of(w.out_rows * w.out_columns * w.outputs * w.taps()); }
 
 std::size_t bytes_of(std::size_t lots) { return lots * lane_tiles().lanes * sizeof(float); }
 
@@ -71,17 +45,6 @@ void lay_source(const Window& w, const Lot& lot, const float* from, float* to) {
   }
 }
 
-/// Pieces of `total`, none larger than `most` and as even as they can be.
-struct Piece {
-  std::size_t first, size;
-};
-std::vector<Piece> pieces_of(std::size_t total, std::size_t most) {
-  std::vector<Piece> pieces;
-  const std::size_t n = (total + most - 1) / most;
-  for (std::size_t i = 0; i < n; ++i) pieces.push_back({total * i / n, total * (i + 1) / n - total * i / n});
-  return pieces;
-}
-
 class SlideLanes final : public Kernel {
  public:
   SlideLanes(std::string name, const Window& w, bool backward, const Epilogue& epilogue, int threads)
@@ -103,7 +66,7 @@ class SlideLanes final : public Kernel {
   }
   std::string name() const override { return name_; }
   std::size_t scratch_bytes() const override {
-    return weights_bytes() + worker_bytes() * static_cast<std::size_t>(parts_of(threads_, w_.lots(), w_.grain()));
+    return weights_bytes() + worker_bytes() * static_cast<std::size_t>(parts_of(threads_, lots_of(w_), grain(w_)));
   }
 
   void run(const void* const* in, void* const* out, void* scratch) const override {
@@ -111,7 +74,7 @@ class SlideLanes final : public Kernel {
     const float* weights = input<float>(in, 1);
     if (backward_) weights = turned(weights, reinterpret_cast<float*>(bytes));
     const float* bias = bias_ ? input<float>(in, 2) : nullptr;
-    parallel_for(threads_, w_.lots(), w_.grain(), [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    parallel_for(threads_, lots_of(w_), grain(w_), [&](std::size_t begin, std::size_t end, std::size_t worker) {
       auto* const source = reinterpret_cast<float*>(bytes + weights_bytes() + worker * worker_bytes());
       for (std::size_t i = begin; i < end; ++i)
         run_lot(Lot(w_, i), input<float>(in, 0), weights, bias, output<float>(out), source);
@@ -188,14 +151,14 @@ class WeightLanes final : public Kernel {
   }
   std::string name() const override { return "own:lane_conv2d_backward_weights"; }
   std::size_t scratch_bytes() const override {
-    return sums_bytes() + worker_bytes() * static_cast<std::size_t>(parts_of(threads_, w_.lots(), w_.grain()));
+    return sums_bytes() + worker_bytes() * static_cast<std::size_t>(parts_of(threads_, lots_of(w_), grain(w_)));
   }
 
   void run(const void* const* in, void* const* out, void* scratch) const override {
     auto* const bytes = static_cast<std::byte*>(scratch);
     auto* const sums = reinterpret_cast<float*>(bytes);
     const std::size_t each = w_.taps() * w_.outputs;
-    parallel_for(threads_, w_.lots(), w_.grain(), [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    parallel_for(threads_, lots_of(w_), grain(w_), [&](std::size_t begin, std::size_t end, std::size_t worker) {
       auto* const room = reinterpret_cast<float*>(bytes + sums_bytes() + worker * worker_bytes());
       for (std::size_t i = begin; i < end; ++i)
         run_lot(Lot(w_, i), input<float>(in, 0), input<float>(in, 1), room, sums + i * each);
@@ -203,7 +166,7 @@ class WeightLanes final : public Kernel {
     float* const dw = output<float>(out);
     for (std::size_t k = 0; k < each; ++k) {
       double sum = 0;
-      for (std::size_t i = 0; i < w_.lots(); ++i) sum += static_cast<double>(sums[i * each + k]);
+      for (std::size_t i = 0; i < lots_of(w_); ++i) sum += static_cast<double>(sums[i * each + k]);
       dw[k] = static_cast<float>(sum);
     }
   }
@@ -211,7 +174,7 @@ class WeightLanes final : public Kernel {
  private:
   /// Of dy, for one pass: with as much of x it should lie in the first-level cache.
   static constexpr std::size_t near_bytes = 16 << 10;
-  std::size_t sums_bytes() const { return rounded_up(w_.lots() * w_.taps() * w_.outputs * sizeof(float)); }
+  std::size_t sums_bytes() const { return rounded_up(lots_of(w_) * w_.taps() * w_.outputs * sizeof(float)); }
   std::size_t line() const { return w_.out_columns * w_.outputs; }
   std::size_t worker_bytes() const {
     return bytes_of(w_.in_rows * w_.row() + lines_ * line() + w_.taps() * w_.outputs);
@@ -275,27 +238,12 @@ class WeightLanes final : public Kernel {
   std::vector<Tile> tiles_;  ///< by outputs
 };
 
-Window window_of(const ConvGeometry& g, const Shape& x, const Shape& w) {
-  return {.rows = count(g.size[0]), .columns = count(g.size[1]), .above = g.pad_low[0], .left = g.pad_low[1],
-          .row_stride = count(g.stride[0]), .column_stride = count(g.stride[1]), .in_rows = count(x[1]),
-          .in_columns = count(x[2]), .channels = count(x[3]), .out_rows = count(g.out[0]),
-          .out_columns = count(g.out[1]), .outputs = count(w[3]), .samples = count(x[0])};
-}
-
-/// The window that turns dy into dx.
-Window turned(const ConvGeometry& g, const Shape& x, const Shape& w) {
-  return {.rows = count(g.size[0]), .columns = count(g.size[1]), .above = g.size[0] - 1 - g.pad_low[0],
-          .left = g.size[1] - 1 - g.pad_low[1], .row_stride = 1, .column_stride = 1, .in_rows = count(g.out[0]),
-          .in_columns = count(g.out[1]), .channels = count(w[3]), .out_rows = count(x[1]), .out_columns = count(x[2]),
-          .outputs = count(x[3]), .samples = count(x[0])};
-}
-
 /// Whether lanes of samples are better filled than lanes of channels, and a lot lies in the second-level cache.
 bool is_narrow(const Window& w) {
   constexpr std::size_t few = 8, many = 32, far_bytes = 1 << 20;
   const std::size_t lanes = lane_tiles().lanes;
   if (w.sample_in() == 0 || w.sample_out() == 0 || w.samples < lanes) return false;
-  if (3 * w.lots() * lanes > 4 * w.samples) return false;  // the last lot would be too empty
+  if (3 * lots_of(w) * lanes > 4 * w.samples) return false;  // the last lot would be too empty
   const auto [low, high] = std::minmax(w.channels, w.outputs);
   return low <= few && high <= many && w.rows * w.columns > 1 &&
          bytes_of(w.in_rows * w.row() + w.taps() * w.outputs) <= far_bytes;
@@ -317,7 +265,7 @@ std::unique_ptr<Kernel> lane_convolution(const KernelRequest& request, const Epi
   if (request.node.attrs.integer("groups") != 1 || g.dilation != one || (to_data && g.stride != one)) return nullptr;
   for (std::size_t axis = 0; axis < 2; ++axis)
     if (g.pad_low[axis] < 0 || g.pad_low[axis] >= g.size[axis]) return nullptr;
-  const Window window = to_data ? turned(g, x, w) : window_of(g, x, w);
+  const Window window = to_data ? turned_window(g, x, w) : window_of(g, x, w);
   if (!is_narrow(window)) return nullptr;
   // Where channels fill vectors too, samples in lanes must be worth laying them.
   const bool fills = window.outputs % 8 == 0;

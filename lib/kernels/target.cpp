@@ -51,11 +51,13 @@ const Allowed& allowed_here() {
 
 std::int64_t allowed_targets() { return allowed_here().targets & HWY_TARGETS; }
 bool may_write_avx2() { return allowed_here().writes_avx2; }
+bool may_write_avx512() { return may_write_avx2() && (allowed_targets() & HWY_AVX3) != 0; }
 
 #else
 
 std::int64_t allowed_targets() { return HWY_TARGETS & (HWY_STATIC_TARGET | HWY_EMU128 | HWY_SCALAR); }
 bool may_write_avx2() { return false; }
+bool may_write_avx512() { return false; }
 
 #endif
 

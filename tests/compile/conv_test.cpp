@@ -11,6 +11,7 @@
 #include "thalweg/graph/autodiff.h"
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/kernels/lane_tiles.h"
+#include "thalweg/lib/kernels/target.h"
 #include "thalweg/lib/onednn/lower.h"
 #include "thalweg/ops/conv.h"
 #include "thalweg/ops/pointwise.h"
@@ -125,26 +126,59 @@ TEST(Convolutions, AreExactWithSamplesInLanes) {
   EXPECT_EQ(wrong_in({64, 14, 6, 16, 5, 1, 1, "valid"}), "");
 }
 
-/// What follows in the same kernel, and windows over more border than the usual.
-TEST(Convolutions, InLanesEndAsOthersDo) {
+/// What follows in the same kernel, and windows over more border than the usual. `name` is the kernel's, or empty.
+void expect_ends(const Shape& x_shape, const Shape& w_shape, const std::string& name) {
   for (const std::string_view end : {"bias", "relu", "leaky_relu"}) {
     Graph g("conv");
-    const Value x = input(g, "x", f32(32, 5, 7, 2)), w = input(g, "w", f32(3, 2, 2, 6)), b = input(g, "b", f32(6));
+    const Value x = input(g, "x", {DType::f32, x_shape}), w = input(g, "w", {DType::f32, w_shape});
+    const Value b = input(g, "b", f32(w_shape[3]));
     const Value y = conv2d(x, w, {.strides = {2, 1}, .pads = {2, 0, 1, 1}}) + b;
     g.output("y", end == "bias" ? y : end == "relu" ? relu(y) : leaky_relu(y, 0.25));
     const Bounds::Feeds feeds = {{"x", whole(x.shape(), 1)}, {"w", whole(w.shape(), 2)}, {"b", whole(b.shape(), 3)}};
     Interpreter exact(g);
-    for (const auto& [name, numbers] : feeds) exact.set(name, numbers);
+    for (const auto& [input_name, numbers] : feeds) exact.set(input_name, numbers);
     exact.evaluate();
     Program program = compile(g, {.logical_threads = 2});
     set_all(program, feeds);
     program.run();
     EXPECT_EQ(program.fetch("y").numbers(), exact.output("y").data) << end;
-    if (lane_tiles().lanes > 0) {
-      const std::vector<std::string> names = program.implementations();
-      EXPECT_EQ(names.front(), "own:lane_conv2d+bias" + (end == "bias" ? "" : "+" + std::string(end)));
-    }
+    if (name.empty()) continue;
+    EXPECT_EQ(program.implementations().front(), name + "+bias" + (end == "bias" ? "" : "+" + std::string(end)));
   }
+}
+
+TEST(Convolutions, InLanesEndAsOthersDo) {
+  expect_ends({32, 5, 7, 2}, {3, 2, 2, 6}, lane_tiles().lanes > 0 ? "own:lane_conv2d" : "");
+}
+
+/// Tiles written for AVX-512: whole vectors of outputs, rows that the border cuts off, images in several bands.
+TEST(Convolutions, AreExactInWideTiles) {
+  for (const auto& [channels, filters] : {std::pair<Dim, Dim>{9, 16}, {16, 48}, {40, 16}, {16, 80}})
+    for (const Dim size : {3, 8, 13})
+      for (const Dim kernel : {1, 2, 3, 5})
+        for (const Dim stride : {1, 2})
+          for (const std::string_view padding : {"valid", "same"}) {
+            if (kernel > size) continue;
+            EXPECT_EQ(wrong_in({3, size, channels, filters, kernel, stride, 1, padding}), "");
+          }
+  EXPECT_EQ(wrong_in({2, 40, 64, 32, 3, 1, 1, "same"}), "");
+  EXPECT_EQ(wrong_in({5, 20, 32, 256, 1, 1, 1, "same"}), "");
+}
+TEST(Convolutions, InWideTilesEndAsOthersDo) {
+  expect_ends({3, 9, 17, 24}, {3, 2, 24, 32}, may_write_avx512() ? "own:wide_conv2d" : "");
+}
+TEST(Convolutions, UseWideTilesWhereTheyWin) {
+  if (!may_write_avx512()) GTEST_SKIP() << "without AVX-512";
+  const auto kernels_of = [](Dim size, Dim channels, Dim filters, Dim kernel) {
+    Graph g("conv");
+    const Value x = input(g, "x", f32(8, size, size, channels)), w = input(g, "w", f32(kernel, kernel, channels, filters));
+    const Value y = conv2d(x, w, {.padding = "same"});
+    g.output("dx", gradients(y, {x}, {.seed = y})[0]);
+    return fmt::format("{}", fmt::join(compile(g, {.logical_threads = 1}).implementations(), " "));
+  };
+  EXPECT_EQ(kernels_of(32, 16, 16, 3), "own:wide_conv2d own:wide_conv2d_backward_data");
+  EXPECT_EQ(kernels_of(56, 64, 256, 1), "own:wide_conv2d own:wide_conv2d_backward_data");
+  EXPECT_EQ(kernels_of(7, 512, 512, 3).find("wide"), std::string::npos);
 }
 
 TEST(Convolutions, AreExactInGroups) {
