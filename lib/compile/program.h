@@ -47,7 +47,8 @@ enum class Precision {
   f32,
   /// Operands and results rounded to bf16, sums in f32; variables, updates, norms and losses stay in f32 (mixed
   /// precision, Micikevicius et al. 2018). Products differ by up to 3 parts in 512 of the sum of their terms' sizes.
-  /// Only where the processor multiplies bf16; elsewhere f32, with a notice (`Program::notices`).
+  /// Products with fewer than 16 rows, columns or channels stay in f32, which is faster there. Only where the
+  /// processor multiplies bf16; elsewhere f32, with a notice (`Program::notices`).
   bf16,
 };
 

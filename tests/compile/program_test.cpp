@@ -648,10 +648,10 @@ TEST(CheckPlacement, FindsALateReadOfAnUpdatedVariable) {
 
 TEST(Precision, Bf16RoundsProductsOnly) {
   Graph g("net");
-  const Value x = input(g, "x", f32(4, 6, 6, 8));
-  const Value w = variable(g, "w", f32(3, 3, 8, 16), glorot_uniform());
-  const Value v = variable(g, "v", f32(256, 4), glorot_uniform());
-  const Value y = matmul(reshape(relu(conv2d(x, w)), {4, 256}), v);
+  const Value x = input(g, "x", f32(16, 6, 6, 16));
+  const Value w = variable(g, "w", f32(3, 3, 16, 16), glorot_uniform());
+  const Value v = variable(g, "v", f32(256, 16), glorot_uniform());
+  const Value y = matmul(reshape(relu(conv2d(x, w)), {16, 256}), v);
   const Value loss = mean(square(y));
   minimize(loss, Sgd{.rate = 0.1});
   g.output("y", y);
@@ -668,9 +668,25 @@ TEST(Precision, Bf16RoundsProductsOnly) {
   EXPECT_EQ(products, 5U);  // two forward, two of weights, one of data
 }
 
+TEST(Precision, NarrowProductsStayInF32) {
+  const auto changes = [](Dim m, Dim n, Dim k, Dim channels, Dim filters) {
+    Graph g("net");
+    g.output("y", matmul(input(g, "a", f32(m, k)), input(g, "b", f32(k, n))));
+    if (channels > 0)
+      g.output("z", conv2d(input(g, "x", f32(1, 5, 5, channels)), input(g, "w", f32(3, 3, channels, filters))));
+    return use_bf16_products(g);
+  };
+  EXPECT_TRUE(changes(16, 16, 16, 0, 0));
+  EXPECT_FALSE(changes(15, 16, 16, 0, 0));
+  EXPECT_FALSE(changes(16, 15, 16, 0, 0));
+  EXPECT_FALSE(changes(16, 16, 15, 6, 16));
+  EXPECT_FALSE(changes(16, 16, 15, 16, 8));
+  EXPECT_TRUE(changes(16, 16, 15, 16, 16));
+}
+
 TEST(Precision, Bf16ProductsStayWithinTheirRounding) {
   Graph g("product");
-  const Value a = input(g, "a", f32(5, 40)), b = input(g, "b", f32(40, 7));
+  const Value a = input(g, "a", f32(18, 40)), b = input(g, "b", f32(40, 17));
   g.output("y", matmul(a, b));
   ASSERT_TRUE(use_bf16_products(g));
   Program program = compile(g);
@@ -680,11 +696,11 @@ TEST(Precision, Bf16ProductsStayWithinTheirRounding) {
   program.run();
   const auto x = program.input<float>("a"), w = program.input<float>("b");
   double most = 0;
-  for (std::size_t i = 0; i < 5; ++i)
-    for (std::size_t j = 0; j < 7; ++j) {
+  for (std::size_t i = 0; i < 18; ++i)
+    for (std::size_t j = 0; j < 17; ++j) {
       double exact = 0;
-      for (std::size_t k = 0; k < 40; ++k) exact += double{x[i * 40 + k]} * double{w[k * 7 + j]};
-      const double off = std::abs(double{program.output<float>("y")[i * 7 + j]} - exact);
+      for (std::size_t k = 0; k < 40; ++k) exact += double{x[i * 40 + k]} * double{w[k * 17 + j]};
+      const double off = std::abs(double{program.output<float>("y")[i * 17 + j]} - exact);
       // All terms are positive: each operand and the result is off by 1/512 at most; f32 sums add far less.
       EXPECT_LE(off, exact * 3.1 / 512);
       most = std::max(most, off);
@@ -694,8 +710,8 @@ TEST(Precision, Bf16ProductsStayWithinTheirRounding) {
 
 TEST(Precision, SaysWhereItCannotBeHad) {
   Graph g("net");
-  const Value x = input(g, "x", f32(2, 3));
-  g.output("y", matmul(x, variable(g, "w", f32(3, 2), glorot_uniform())));
+  const Value x = input(g, "x", f32(16, 32));
+  g.output("y", matmul(x, variable(g, "w", f32(32, 16), glorot_uniform())));
   EXPECT_TRUE(compile(g).notices().empty());
   const Program program = compile(g, {.precision = Precision::bf16});
   const bool rounds = program.text().find("bf16") != std::string::npos;
