@@ -35,9 +35,8 @@ constexpr double small_step_flops = 4e6;
 
 Block allocate(std::size_t bytes, std::string_view what) {
   if (bytes == 0) return {};
-  Block block = block_of(bytes);
+  Block block = zeros_of(bytes);
   if (!block) run_error("there is no memory for the {} of {} bytes", what, bytes);
-  std::memset(block.get(), 0, bytes);
   return block;
 }
 
