@@ -70,13 +70,14 @@ void Draws::truncated(std::uint64_t first, const Bounds& bounds, Block out) cons
   normals_of(words[0].data(), words[1].data(), out.data(), out.size());
   const Outside outside(out, bounds);
   // The other two words of each, as many at a time.
-  std::array<std::uint32_t, most> a, b;
+  std::array<std::uint32_t, most> a{}, b{};
   for (std::size_t j = 0; j < outside.count; ++j) {
     a[j] = words[2][outside.index[j]];
     b[j] = words[3][outside.index[j]];
   }
   std::array<double, most> second;
-  normals_of(a.data(), b.data(), second.data(), outside.count);
+  constexpr std::size_t lanes = 8;  // a few more than are read, and no loop over the rest
+  normals_of(a.data(), b.data(), second.data(), (outside.count + lanes - 1) / lanes * lanes);
   for (std::size_t j = 0; j < outside.count; ++j)
     out[outside.index[j]] = bounds.hold(second[j]) ? second[j] : drawn_again(first + outside.index[j], bounds);
 }
