@@ -56,8 +56,8 @@ inline double square_of_radius(std::uint32_t a) {
   return -2 * log_of_share(static_cast<double>(static_cast<std::int32_t>(a ^ 0x80000000)) + 0x80000001);
 }
 
-// What is slow without them is compiled for AVX2 and AVX-512 too, and called where the processor has those: more numbers
-// at a time, and the same bits, since multiplications and additions are not joined.
+// What is slow without them is compiled for AVX2 and AVX-512 too, and called where the processor has those: more
+// numbers at a time, and the same bits, since multiplications and additions are not joined.
 #if !defined(THALWEG_ALSO_WIDER) && defined(__GNUC__) && defined(__x86_64__)
 #define THALWEG_ALSO_WIDER 1
 #endif
