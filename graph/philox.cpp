@@ -3,7 +3,11 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <numbers>
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace thalweg {
 namespace {
@@ -29,15 +33,22 @@ inline double log_of_share(double x) {
 
 /// cos(2 pi b * 2^-32).
 inline double cos_of_turns(std::uint32_t b) {
-  // b = quarter * 2^30 + rest, |rest| <= 2^29: an angle of at most pi/4.
+  // b = quarter * 2^30 + offset, |offset| <= 2^29: an angle of at most pi/4.
   const std::uint32_t quarter = (b + 0x20000000) >> 30;
-  const auto rest = static_cast<std::int32_t>(b - (quarter << 30));
-  const double angle = static_cast<double>(rest) * (0x1p-31 * std::numbers::pi), square = angle * angle;
-  double c = 0, s = 0;  // 1 - cos, 1 - sin / angle
-  for (int k = 9; k >= 1; --k) c = (1 - c) * (square * (1.0 / ((2 * k - 1) * (2 * k))));
-  for (int k = 9; k >= 1; --k) s = (1 - s) * (square * (1.0 / ((2 * k) * (2 * k + 1))));
-  const double odd = static_cast<std::int32_t>(quarter & 1), minus = static_cast<std::int32_t>((quarter + 1) & 2);
-  return (1 - minus) * (odd * (angle * (1 - s)) + (1 - odd) * (1 - c));
+  const auto offset = static_cast<std::int32_t>(b - (quarter << 30));
+  const double angle = static_cast<double>(offset) * (0x1p-31 * std::numbers::pi), square = angle * angle;
+  // Either series by itself: a step multiplies by the square and, in turn, by 1/2, 1/12 and so on or by 1/6, 1/20, ...
+  const std::uint64_t odd = -static_cast<std::uint64_t>(quarter & 1);
+  const auto either = [odd](double even_one, double odd_one) {
+    return std::bit_cast<double>((std::bit_cast<std::uint64_t>(odd_one) & odd) |
+                                 (std::bit_cast<std::uint64_t>(even_one) & ~odd));
+  };
+  double rest = 0;  // 1 - cos, or 1 - sin / angle
+  for (int k = 9; k >= 1; --k)
+    rest = (1 - rest) * (square * either(1.0 / ((2 * k - 1) * (2 * k)), 1.0 / ((2 * k) * (2 * k + 1))));
+  const double size = either(1, angle) * (1 - rest);
+  const std::uint64_t sign = static_cast<std::uint64_t>((quarter + 1) & 2) << 62;
+  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(size) ^ sign);
 }
 
 inline double square_of_radius(std::uint32_t a) {
@@ -45,10 +56,10 @@ inline double square_of_radius(std::uint32_t a) {
   return -2 * log_of_share(static_cast<double>(static_cast<std::int32_t>(a ^ 0x80000000)) + 0x80000001);
 }
 
-// Loops are compiled for AVX2 too, and that is called where the processor has it: twice as many at a time, and the same
-// bits, since joined multiplications and additions are another instruction set's (FMA).
-#if !defined(THALWEG_ALSO_AVX2) && defined(__GNUC__) && defined(__x86_64__)
-#define THALWEG_ALSO_AVX2 1
+// What is slow without them is compiled for AVX2 and AVX-512 too, and called where the processor has those: more
+// numbers at a time, and the same bits, since multiplications and additions are not joined.
+#if !defined(THALWEG_ALSO_WIDER) && defined(__GNUC__) && defined(__x86_64__)
+#define THALWEG_ALSO_WIDER 1
 #endif
 #if defined(__GNUC__)
 #define THALWEG_INLINED [[gnu::always_inline]] inline
@@ -62,7 +73,7 @@ THALWEG_INLINED void normals(const std::uint32_t* a, const std::uint32_t* b, dou
   for (std::size_t i = 0; i < count; ++i) out[i] *= cos_of_turns(b[i]);
 }
 
-THALWEG_INLINED void fill(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key) {
+void fill(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key) {
   for (std::size_t i = 0; i < w[0].size(); ++i) {
     const PhiloxCounter c = philox_counter(low + i, high);
     for (std::size_t j = 0; j < w.size(); ++j) w[j][i] = c[j];
@@ -74,27 +85,75 @@ THALWEG_INLINED void fill(PhiloxBlock& w, std::uint64_t low, std::uint64_t high,
     }
 }
 
-#if THALWEG_ALSO_AVX2
+/// The two loops, as compiled for one instruction set.
+struct Loops {
+  void (*normals)(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count);
+  void (*fill)(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key);
+};
+
+#if THALWEG_ALSO_WIDER
+// Clang has no word for vectors of 512 bits: its loops are of 256.
+#if defined(__clang__)
+#define THALWEG_WIDEST [[gnu::target("avx2")]]
+#else
+#define THALWEG_WIDEST \
+  [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"), gnu::optimize("fp-contract=off")]]
+#endif
 [[gnu::target("avx2")]] void normals_avx2(const std::uint32_t* a, const std::uint32_t* b, double* out,
                                           std::size_t count) {
   normals(a, b, out, count);
 }
-[[gnu::target("avx2")]] void fill_avx2(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key) {
-  fill(w, low, high, key);
+THALWEG_WIDEST void normals_widest(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {
+  normals(a, b, out, count);
 }
-bool has_avx2() {
-  static const bool has = __builtin_cpu_supports("avx2") != 0;
-  return has;
+/// Each word in 64 bits: products read the low halves, and what has come to lie above them is cut off at the end. A
+/// compiler's loop would bring every word into place for each product.
+[[gnu::target("avx512f")]] void fill_avx512(PhiloxBlock& w, std::uint64_t low, std::uint64_t high, PhiloxKey key) {
+  using Words [[gnu::vector_size(64)]] = std::uint64_t;
+  using Halves [[gnu::vector_size(32)]] = std::uint32_t;
+  constexpr std::size_t lanes = sizeof(Words) / sizeof(std::uint64_t);
+  constexpr Words none{}, lane{0, 1, 2, 3, 4, 5, 6, 7};
+  // A factor is the low word of its product with 1.
+  const auto first = reinterpret_cast<__m512i>(none + std::uint64_t{philox_round({1, 0, 0, 0}, {})[3]});
+  const auto second = reinterpret_cast<__m512i>(none + std::uint64_t{philox_round({0, 0, 1, 0}, {})[1]});
+  for (std::size_t i = 0; i < w[0].size(); i += lanes) {
+    Words c0 = lane + (low + i), c1 = c0 >> 32, c2 = none + high, c3 = c2 >> 32;
+    PhiloxKey k = key;
+    for (int round = 0; round < philox_rounds; ++round, k = next_key(k)) {
+      const auto a = reinterpret_cast<Words>(_mm512_maskz_mul_epu32(0xff, first, reinterpret_cast<__m512i>(c0)));
+      const auto b = reinterpret_cast<Words>(_mm512_maskz_mul_epu32(0xff, second, reinterpret_cast<__m512i>(c2)));
+      c0 = (b >> 32) ^ c1 ^ std::uint64_t{k[0]};
+      c2 = (a >> 32) ^ c3 ^ std::uint64_t{k[1]};
+      c1 = b;
+      c3 = a;
+    }
+    const Halves words[] = {__builtin_convertvector(c0, Halves), __builtin_convertvector(c1, Halves),
+                            __builtin_convertvector(c2, Halves), __builtin_convertvector(c3, Halves)};
+    for (std::size_t j = 0; j < w.size(); ++j) std::memcpy(w[j].data() + i, &words[j], sizeof(Halves));
+  }
 }
+
+Loops chosen_loops() {
+  const auto has = [](auto... known) { return (... && (known != 0)); };
+  if (has(__builtin_cpu_supports("avx512f"), __builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("avx512dq"),
+          __builtin_cpu_supports("avx512vl")))
+    return {normals_widest, fill_avx512};
+  if (has(__builtin_cpu_supports("avx2"))) return {normals_avx2, fill};
+  return {normals, fill};
+}
+#else
+Loops chosen_loops() { return {normals, fill}; }
 #endif
+
+const Loops& loops() {
+  static const Loops chosen = chosen_loops();
+  return chosen;
+}
 
 }  // namespace
 
 void normals_of(const std::uint32_t* a, const std::uint32_t* b, double* out, std::size_t count) {
-#if THALWEG_ALSO_AVX2
-  if (has_avx2()) return normals_avx2(a, b, out, count);
-#endif
-  normals(a, b, out, count);
+  loops().normals(a, b, out, count);
 }
 
 double normal_of(std::uint32_t a, std::uint32_t b) {
@@ -105,13 +164,7 @@ double normal_of(std::uint32_t a, std::uint32_t b) {
 
 PhiloxBlock philox_block(std::uint64_t low, std::uint64_t high, PhiloxKey key) {
   PhiloxBlock w;
-#if THALWEG_ALSO_AVX2
-  if (has_avx2()) {
-    fill_avx2(w, low, high, key);
-    return w;
-  }
-#endif
-  fill(w, low, high, key);
+  loops().fill(w, low, high, key);
   return w;
 }
 

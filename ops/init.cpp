@@ -10,15 +10,13 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
-#include "thalweg/graph/philox.h"
+#include "thalweg/ops/draws.h"
 
 namespace thalweg {
 namespace {
 
 /// Standard deviation of a standard normal number cut at +-2: what Keras divides by.
 constexpr double truncated_stddev = 0.87962566103423978;
-/// Last counter word of first values; a random op would have to reach step 2^62 to meet it.
-constexpr std::uint64_t init_tag = std::uint64_t{0x494E4954} << 32;
 
 Init seeded(const char* word, std::int64_t seed, double gain = 1, const std::optional<Fans>& fans = {}) {
   Init init{{{"init", word}}};
@@ -45,73 +43,6 @@ Init fan_normal(const char* word, const FanNormalInit& options) {
 
 constexpr std::array<std::string_view, 3> mode_names = {"fan_in", "fan_out", "fan_avg"};
 constexpr std::array<std::string_view, 3> distribution_names = {"truncated_normal", "untruncated_normal", "uniform"};
-
-/// The normal distribution function, exact in its lower tail.
-double normal_below(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
-
-}  // namespace
-
-double normal_within(double low, double high) {
-  // In the upper tail by its mirror image: there the distribution function is too near to 1.
-  return low > 0 ? normal_below(-low) - normal_below(-high) : normal_below(high) - normal_below(low);
-}
-
-namespace {
-
-/// The random numbers of one variable, a block of elements at a time: PhiloxBlock's number of them, or the last few.
-class Draws {
- public:
-  using Block = std::span<double>;
-  Draws(std::int64_t seed, std::string_view name) : key_(philox_key(static_cast<std::uint64_t>(seed), fnv1a(name))) {}
-
-  void uniform(std::uint64_t first, Block out) const {
-    const PhiloxBlock words = philox_block(first, init_tag, key_);
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = uniform53(words[0][i], words[1][i]);
-  }
-  void normal(std::uint64_t first, Block out) const {
-    const PhiloxBlock words = philox_block(first, init_tag, key_);
-    normals_of(words[0].data(), words[1].data(), out.data(), out.size());
-  }
-  /// Where a standard normal number has to lie.
-  struct Bounds {
-    double low, high;
-    /// Drawing again is for bounds that most numbers keep; in a tail the distribution function is inverted.
-    bool is_tail;
-    Bounds(double l, double h) : low(l), high(h), is_tail(normal_within(l, h) < 0.1) {}
-    bool hold(double x) const { return x >= low && x <= high; }
-  };
-  void truncated(std::uint64_t first, const Bounds& bounds, Block out) const {
-    if (bounds.is_tail) {
-      uniform(first, out);
-      const auto [low, high, is_tail] = bounds;
-      for (double& x : out) x = low > 0 ? -inverted(x, -high, -low) : inverted(x, low, high);
-      return;
-    }
-    normal(first, out);
-    for (std::size_t i = 0; i < out.size(); ++i)
-      if (!bounds.hold(out[i])) out[i] = drawn_again(first + i, bounds);
-  }
-
- private:
-  /// Element k, whose first number does not lie within the bounds.
-  double drawn_again(std::uint64_t k, const Bounds& bounds) const {
-    for (std::uint64_t attempt = 0;; ++attempt) {
-      const PhiloxCounter words = philox(philox_counter(k, init_tag | attempt), key_);
-      if (const double x = normal_of(words[0], words[1]); bounds.hold(x)) return x;
-      if (const double x = normal_of(words[2], words[3]); bounds.hold(x)) return x;
-    }
-  }
-  /// The number in [low, high] below which this part of the probability between them lies, by bisection.
-  static double inverted(double part, double low, double high) {
-    const double target = normal_below(low) + part * (normal_below(high) - normal_below(low));
-    while (true) {
-      const double middle = low + (high - low) / 2;
-      if (middle <= low || middle >= high) return middle;
-      (normal_below(middle) < target ? low : high) = middle;
-    }
-  }
-  PhiloxKey key_;
-};
 
 /// What a fan initializer asks for: numbers of that variance.
 struct FanRule {
@@ -165,8 +96,7 @@ void orthonormalize(Columns& columns) {
 
 template <class F>
 void in_blocks(std::size_t count, F take) {
-  constexpr std::size_t block = std::tuple_size_v<PhiloxBlock::value_type>;
-  for (std::size_t first = 0; first < count; first += block) take(first, std::min(block, count - first));
+  for (std::size_t first = 0; first < count; first += Draws::most) take(first, std::min(Draws::most, count - first));
 }
 
 std::vector<double> orthogonal_values(const Draws& draws, double gain, const Shape& shape) {
@@ -223,7 +153,7 @@ void initial_values(const Attrs& attrs, std::string_view name, const TensorType&
   const std::string_view word = attrs.text("init");
   const auto count = static_cast<std::size_t>(type.elements());
   const auto fill = [&](auto draw) {
-    std::array<double, std::tuple_size_v<PhiloxBlock::value_type>> numbers{};
+    std::array<double, Draws::most> numbers{};
     in_blocks(count, [&](std::size_t first, std::size_t n) {
       const std::span block(numbers.data(), n);
       draw(first, block);
@@ -243,7 +173,7 @@ void initial_values(const Attrs& attrs, std::string_view name, const TensorType&
   const auto moved = [&](double by, double scale, auto draw) {
     fill([&](std::size_t first, std::span<double> x) {
       draw(first, x);
-      for (double& z : x) z = by + scale * z;
+      affine(x, by, scale);
     });
   };
   const auto normal = [&](double mean, double stddev) {
@@ -280,7 +210,7 @@ void initial_values(const Attrs& attrs, std::string_view name, const TensorType&
     const double limit = std::sqrt(3.0) * stddev;
     return fill([&](std::size_t first, std::span<double> x) {
       draws.uniform(first, x);
-      for (double& u : x) u = limit * (2 * u - 1);
+      spread(x, limit);
     });
   }
   if (rule.distribution == "untruncated_normal") return normal(0, stddev);

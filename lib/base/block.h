@@ -3,20 +3,20 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 
 namespace thalweg {
 
+/// Gives a block back.
 struct Free {
-  void operator()(std::byte* bytes) const { std::free(bytes); }
+  std::size_t mapped = 0;  ///< bytes that the system gave for this block alone; 0 where it is the heap's
+  void operator()(std::byte* bytes) const;
 };
 using Block = std::unique_ptr<std::byte, Free>;
 
 /// Bytes that nothing has written yet, rounded up to whole cache lines; null if there is no memory for them.
-inline Block block_of(std::size_t bytes) {
-  constexpr std::size_t line = 64;
-  return Block(static_cast<std::byte*>(std::aligned_alloc(line, (bytes + line - 1) / line * line)));
-}
+Block block_of(std::size_t bytes);
+/// The same, of zeros; what is large takes no memory before it is written.
+Block zeros_of(std::size_t bytes);
 
 }  // namespace thalweg

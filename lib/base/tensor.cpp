@@ -47,8 +47,7 @@ T element_of(double x, std::size_t i, DType dtype) {
   }
 }
 
-detail::Shared<std::byte> allocate(std::size_t bytes) {
-  Block block = block_of(bytes);
+detail::Shared<std::byte> shared(Block block, std::size_t bytes) {
   if (!block) throw OutOfMemory(fmt::format("not enough memory for {} bytes", bytes));
   auto* const home = new detail::Housed<Block>(std::move(block));
   return {home->object.get(), home};
@@ -56,14 +55,12 @@ detail::Shared<std::byte> allocate(std::size_t bytes) {
 
 }  // namespace
 
-Tensor::Tensor(const TensorType& type) : type_(type), bytes_(allocate(type.bytes())) {
-  std::memset(bytes_.get(), 0, type.bytes());
-}
+Tensor::Tensor(const TensorType& type) : type_(type), bytes_(shared(zeros_of(type.bytes()), type.bytes())) {}
 
 Tensor::Tensor(const TensorType& type, std::span<const double> numbers) : type_(type) {
   if (numbers.size() != static_cast<std::size_t>(type.elements()))
     run_error("{} has {} elements, and {} numbers were given", to_string(type), type.elements(), numbers.size());
-  bytes_ = allocate(type.bytes());
+  bytes_ = shared(block_of(type.bytes()), type.bytes());
   store_numbers(type.dtype, numbers, data());
 }
 
@@ -85,7 +82,7 @@ Tensor Tensor::clone() const {
   if (!bytes_) return {};
   Tensor copy;
   copy.type_ = type_;
-  copy.bytes_ = allocate(bytes());
+  copy.bytes_ = shared(block_of(bytes()), bytes());
   std::memcpy(copy.data(), data(), bytes());
   return copy;
 }

@@ -35,9 +35,8 @@ constexpr double small_step_flops = 4e6;
 
 Block allocate(std::size_t bytes, std::string_view what) {
   if (bytes == 0) return {};
-  Block block = block_of(bytes);
+  Block block = zeros_of(bytes);
   if (!block) run_error("there is no memory for the {} of {} bytes", what, bytes);
-  std::memset(block.get(), 0, bytes);
   return block;
 }
 
@@ -268,6 +267,7 @@ struct Prepared {
   Plan plan;
   Placement placement;
   std::size_t bytes;
+  std::size_t left_before = 0;  ///< bytes that there were before kernels were made
 };
 
 Prepared prepared(Graph graph, const CompileOptions& options, int threads) {
@@ -307,11 +307,11 @@ Prepared prepared_within(Graph graph, const CompileOptions& options, int threads
 }
 
 /// Before threads are started and oneDNN is called: both end the process where memory ends. What the plan needs is
-/// not known yet, and what is needed whatever it will be is.
-void check_memory_before(const Graph& graph, const Variables& variables, int threads) {
+/// not known yet, and what is needed whatever it will be is. Returns how many bytes there are.
+std::size_t check_memory_before(const Graph& graph, const Variables& variables, int threads) {
   const std::size_t bytes = stored_bytes(graph) - shared_bytes(graph, variables);
-  if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
-    memory_error(graph, fmt::format("at least {} bytes", bytes), limit);
+  const MemoryLimit memory = memory_limit();
+  if (bytes > memory.left) memory_error(graph, fmt::format("at least {} bytes", bytes), memory);
   const MemoryLimit limit = address_space_limit();
   // Code that oneDNN generates, its tables, and the heaps of threads.
   constexpr std::size_t kernels = std::size_t{96} << 20;
@@ -320,11 +320,15 @@ void check_memory_before(const Graph& graph, const Variables& variables, int thr
     memory_error(graph, fmt::format("{} bytes, with {} for kernels and {} for the stacks of {} threads,",
                                     bytes + kernels + stacks, kernels, stacks, threads), limit,
                  bytes > stacks ? "a smaller batch needs less" : stacks > 0 ? "fewer logical_threads need less" : "raise it");
+  return memory.left;
 }
 
-/// What is known before any of it is taken.
-void check_memory(const Placement& placement, const Graph& graph, const Variables& variables) {
+/// What is known before any of it is taken. Where there was far more before kernels were made, the system is not asked
+/// again: its answer takes a part of a millisecond.
+void check_memory(const Placement& placement, const Graph& graph, const Variables& variables,
+                  std::size_t left_before) {
   const std::size_t bytes = planned_bytes(placement, graph) - shared_bytes(graph, variables);
+  if (bytes < left_before / 4) return;
   if (const MemoryLimit limit = memory_limit(); bytes > limit.left)
     memory_error(graph, fmt::format("{} bytes", bytes), limit);
 }
@@ -354,11 +358,12 @@ Prepared prepare(const Graph& source, const CompileOptions& options, PlannedProg
                  std::vector<std::string>& notices) {
   planned.graph = rewritten_noting(source, options, notices);
   planned.logical_threads = chosen_threads(planned.graph, options.logical_threads);
-  check_memory_before(planned.graph, options.variables, planned.logical_threads);
+  const std::size_t left = check_memory_before(planned.graph, options.variables, planned.logical_threads);
   check_threading(planned.logical_threads);
   const FloatingPointScope floating_point(planned.logical_threads);
   const LogicalThreads logical(planned.logical_threads);
   Prepared made = prepared_within(planned.graph, options, planned.logical_threads);
+  made.left_before = left;
   planned.graph = made.graph;
   check_placement(planned.graph, made.index, made.plan, made.placement);
   planned.plan = report_of(made.plan, made.placement);
@@ -393,7 +398,7 @@ Program compile(const Graph& source, const CompileOptions& options) {
   Program::State& p = *state;
   Prepared prepared = prepare(source, options, p.planned, p.notices);
   p.store = options.variables;
-  check_memory(prepared.placement, p.planned.graph, options.variables);
+  check_memory(prepared.placement, p.planned.graph, options.variables, prepared.left_before);
   const FloatingPointScope floating_point(p.planned.logical_threads);
   Program::Assembly assembly{p, prepared.index, prepared.plan, prepared.placement, {}, {}};
   assembly.bind_stored();

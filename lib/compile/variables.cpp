@@ -46,9 +46,11 @@ Tensor Variables::ensure(const Graph& graph, NodeId variable) {
   }
   const TensorType& type = node.types[0];
   Tensor value(type);
-  initial_values(node.attrs, node.name, type, [&](std::size_t first, std::span<const double> numbers) {
-    store_numbers(type.dtype, numbers, static_cast<std::byte*>(value.data()) + first * size_of(type.dtype), first);
-  });
+  // A new tensor's zeros take no memory until a step writes them.
+  if (node.attrs.text("init") != "zeros")
+    initial_values(node.attrs, node.name, type, [&](std::size_t first, std::span<const double> numbers) {
+      store_numbers(type.dtype, numbers, static_cast<std::byte*>(value.data()) + first * size_of(type.dtype), first);
+    });
   state_->values.emplace(node.name, value);
   return value;
 }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -29,6 +30,20 @@ TEST(Tensor, HoldsAndSharesItsBytes) {
   EXPECT_THROW(a.number(6), RunError);
   EXPECT_FALSE(Tensor());
   EXPECT_THROW(Tensor().as<float>(), RunError);
+}
+
+TEST(Tensor, AreZerosAndLinesOfAnySize) {
+  for (const Dim bytes : {1, 64, 4097, 262143, 262144, 262145, 5'000'001}) {
+    for (int round = 0; round < 2; ++round) {  // the second where the first was written
+      Tensor a({DType::u8, Shape{bytes}});
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(a.data()) % 64, 0u);
+      const auto numbers = a.as<std::uint8_t>();
+      EXPECT_EQ(std::ranges::count(numbers, 0), bytes);
+      std::ranges::fill(numbers, std::uint8_t{7});
+      const Tensor own = a.clone();
+      EXPECT_EQ(std::ranges::count(own.as<std::uint8_t>(), 7), bytes);
+    }
+  }
 }
 
 TEST(Tensor, RoundsNumbersOnceAndRefusesWhatADtypeDoesNotHold) {

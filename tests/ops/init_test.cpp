@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "run.h"
+#include "thalweg/graph/philox.h"
 #include "thalweg/ops/source.h"
 #include "vectors.h"
 
@@ -160,6 +161,25 @@ TEST(Init, IdentityAndGains) {
   EXPECT_EQ(thrown<GraphError>([] { init_gain("rellu"); }),
             "init_gain: no gain is known for 'rellu' (did you mean relu, selu?); known are linear, sigmoid, tanh, "
             "relu, leaky_relu, selu");
+}
+
+TEST(Init, TruncatedNumbersAreTheFirstOfTheirOwnThatFit) {
+  constexpr std::size_t count = 3000;  // blocks, and a part of one
+  constexpr double reach = 1;  // a third of the numbers is drawn again
+  const Numbers x = drawn(truncated_normal({.stddev = 1, .bounds = {{-reach, reach}}}), {count});
+  const PhiloxKey key = philox_key(0, fnv1a("w"));
+  std::size_t attempts = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    std::vector<double> tried;
+    for (std::uint64_t attempt = 0; tried.empty() || std::fabs(tried.back()) > reach; ++attempt) {
+      const PhiloxCounter words = philox(philox_counter(k, (std::uint64_t{0x494E4954} << 32) | attempt), key);
+      tried.push_back(normal_of(words[0], words[1]));
+      if (std::fabs(tried.back()) > reach) tried.push_back(normal_of(words[2], words[3]));
+    }
+    attempts = std::max(attempts, tried.size());
+    ASSERT_EQ(x[k], tried.back()) << k;
+  }
+  EXPECT_GT(attempts, 4u);
 }
 
 TEST(Init, DependsOnSeedAndNameAndNothingElse) {
