@@ -299,6 +299,11 @@ TEST(Program, AStepStartsOneTeamForEachRunOfOwnKernels) {
   const long before = teams;
   p.run();
   EXPECT_EQ(teams - before, 1);
+  struct : StepObserver {
+    void before(std::size_t, std::span<const void* const>) override { EXPECT_FALSE(in_parallel()); }
+    void after(std::size_t, std::span<void* const>) override { EXPECT_FALSE(in_parallel()); }
+  } outside;
+  p.run(outside);
 }
 
 TEST(Program, CountsItsMemoryExactly) {
