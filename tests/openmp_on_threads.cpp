@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -46,6 +47,8 @@ class Meeting {
 };
 
 struct Region {
+  Region(void (*function_of)(void*), void* data_of, int size_of)
+      : function(function_of), data(data_of), size(size_of) {}
   void (*function)(void*);
   void* data;
   int size;
@@ -103,18 +106,28 @@ class Worker {
 /// The threads that work for one, as libgomp keeps them: the same ones in every region of it.
 class Pool {
  public:
-  void run(Region& next) {
+  void begin(Region& next) {
     const auto others = static_cast<std::size_t>(next.size - 1);
     while (workers_.size() < others)
       workers_.push_back(std::make_unique<Worker>(static_cast<int>(workers_.size()) + 1));
     for (std::size_t i = 0; i < others; ++i) workers_[i]->begin(next);
-    take_part(next, 0);
-    for (std::size_t i = 0; i < others; ++i) workers_[i]->wait_for_end();
+  }
+  void wait_for_end(const Region& of) const {
+    for (std::size_t i = 0; i + 1 < static_cast<std::size_t>(of.size); ++i) workers_[i]->wait_for_end();
   }
 
  private:
   std::vector<std::unique_ptr<Worker>> workers_;
 };
+
+thread_local Pool pool;
+/// The region that GOMP_parallel_start began; there is one at a time.
+thread_local std::optional<Region> started;
+
+/// A region inside another has one thread, as it is by default.
+int size_of_next(unsigned threads) {
+  return region != nullptr ? 1 : static_cast<int>(threads);
+}
 
 }  // namespace
 
@@ -131,15 +144,24 @@ int omp_get_num_threads() noexcept { return region == nullptr ? 1 : region->size
 int omp_in_parallel() noexcept { return region != nullptr && region->size > 1 ? 1 : 0; }
 
 void GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsigned) {
-  static thread_local Pool pool;
   Region* const outer = region;
   const int outer_number = number;
-  // A region inside another has one thread, as it is by default.
-  Region next{function, data, outer != nullptr ? 1 : threads > 0 ? static_cast<int>(threads) : omp_get_max_threads()};
-  if (next.size == 1) take_part(next, 0);
-  else pool.run(next);
+  Region next{function, data, size_of_next(threads > 0 ? threads : static_cast<unsigned>(omp_get_max_threads()))};
+  if (next.size > 1) pool.begin(next);
+  take_part(next, 0);
+  if (next.size > 1) pool.wait_for_end(next);
   region = outer;
   number = outer_number;
+}
+void GOMP_parallel_start(void (*function)(void*), void* data, unsigned threads) {
+  started.emplace(function, data, static_cast<int>(threads));
+  pool.begin(*started);
+  region = &*started;
+}
+void GOMP_parallel_end() {
+  pool.wait_for_end(*started);
+  region = nullptr;
+  started.reset();
 }
 void GOMP_barrier() {
   if (region != nullptr) region->meeting.wait();

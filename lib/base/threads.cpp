@@ -6,17 +6,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
 #include <filesystem>
-#include <limits>
-#include <mutex>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/lib/base/memory.h"
+#include "thalweg/lib/base/team.h"
 
 // What a compiler calls for `#pragma omp parallel`. Called by name, so that no file needs -fopenmp.
 // (clang's packages have no omp.h; these are the OpenMP standard's own declarations.)
@@ -208,53 +207,39 @@ void put_back(FloatingPointState before) {
 }  // namespace
 
 namespace {
-std::atomic<PartObserver*> part_observer{nullptr};
+std::atomic<PartObserver*> observer_of_parts{nullptr};
 }
-void observe_parts(PartObserver* observer) { part_observer.store(observer, std::memory_order_release); }
+void observe_parts(PartObserver* observer) { observer_of_parts.store(observer, std::memory_order_release); }
 
 namespace detail {
 
+PartObserver* part_observer() { return observer_of_parts.load(std::memory_order_acquire); }
+
 void run_parts(int parts, std::size_t n, PartFunction function, void* context) {
-  std::mutex lock;
-  std::exception_ptr error;
-  int failed = std::numeric_limits<int>::max();
-  PartObserver* const observer = part_observer.load(std::memory_order_acquire);
-  const auto run_part = [&](int part) {
-    const auto p = static_cast<std::size_t>(part), count = static_cast<std::size_t>(parts);
-    // n / count first: n * p may overflow.
-    const std::size_t each = n / count, more = n % count;
-    const std::size_t begin = p * each + std::min(p, more), end = begin + each + (p < more ? 1 : 0);
-    try {
-      if (observer == nullptr) {
-        function(context, begin, end, p);
-      } else {
-        const auto start = std::chrono::steady_clock::now();
-        function(context, begin, end, p);
-        observer->part(p, start, std::chrono::steady_clock::now());
-      }
-    } catch (...) {
-      const std::lock_guard hold(lock);
-      if (part < failed) {
-        failed = part;
-        error = std::current_exception();
-      }
-    }
-  };
-  if (in_parallel()) {
-    for (int part = 0; part < parts; ++part) run_part(part);
+  Job job(parts, n, function, context);
+  Team& team = Team::own();
+  if (team.busy() || (in_parallel() && !team.open())) {
+    for (int part = 0; part < parts; ++part) job.run(part);
   } else {
     check_not_forked();
-    on_team(parts, [&](int thread, int size) {
-      const FloatingPointState before = enter_default();
-      // A smaller team than asked for still does every part.
-      for (int part = thread; part < parts; part += size) run_part(part);
-      put_back(before);
-    });
+    note_pool();
+    const FloatingPointState before = enter_default();
+    team.run(job);
+    put_back(before);
   }
-  if (error) std::rethrow_exception(error);
+  job.rethrow();
 }
 
 }  // namespace detail
+
+TeamScope::TeamScope(int threads) : before_(std::exchange(detail::Team::own().kept_, threads)) {}
+
+TeamScope::~TeamScope() {
+  dismiss_team();
+  detail::Team::own().kept_ = before_;
+}
+
+void dismiss_team() { detail::Team::own().end(); }
 
 FloatingPointScope::FloatingPointScope(int threads)
     : threads_(threads == 1 || in_parallel() ? 1 : std::clamp(threads, 1, most_logical_threads)) {

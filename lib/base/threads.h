@@ -41,7 +41,8 @@ void check_threading(int logical);
 /// the pool had started (its threads do not exist there, so the run would hang).
 void check_run(int logical);
 
-/// Sees each part of each parallel_for that is cut into several, from the thread that ran it: for traces.
+/// Sees each part of each parallel_for that is cut into several, from the thread that ran it: for traces. `worker` is
+/// the part's number, which is its thread's unless that was late.
 class PartObserver {
  public:
   virtual ~PartObserver() = default;
@@ -51,7 +52,25 @@ class PartObserver {
 /// Sets the one observer; nullptr for none. Not while parts run.
 void observe_parts(PartObserver* observer);
 
+/// While it lives, the workers that the caller's parallel_for calls start stay for the next ones: a team of `threads`
+/// starts when the first of them is cut into parts, none before, and again after dismiss_team(). While they stay, the
+/// caller counts as inside an OpenMP region.
+class TeamScope {
+ public:
+  explicit TeamScope(int threads);
+  ~TeamScope();
+  TeamScope(const TeamScope&) = delete;
+  TeamScope& operator=(const TeamScope&) = delete;
+
+ private:
+  int before_;
+};
+/// Lets the caller's workers go, if any stayed. For whoever starts OpenMP's threads otherwise, as oneDNN does: inside a
+/// region it would get none.
+void dismiss_team();
+
 namespace detail {
+PartObserver* part_observer();
 using PartFunction = void (*)(void* context, std::size_t begin, std::size_t end, std::size_t worker);
 void run_parts(int parts, std::size_t n, PartFunction function, void* context);
 }  // namespace detail
@@ -65,9 +84,9 @@ inline int parts_of(int threads, std::size_t n, std::size_t grain) {
 
 /// Cuts [0, n) into contiguous parts and calls `body(begin, end, worker)` for each; worker is the part's number, in
 /// [0, threads). The parts depend on `threads`, `n` and `grain` only, so that a core meets the same data every time
-/// and results do not depend on how many cores there are. One part runs in the caller and wakes nobody. Several
-/// parts are computed in the default floating-point state. An exception of the lowest part that threw is rethrown in the
-/// caller.
+/// and results do not depend on how many cores there are. One part runs in the caller and wakes nobody. Of several each
+/// has its own thread, part 0 the caller; the parts of threads that are late are done by others. They are computed in
+/// the default floating-point state. An exception of the lowest part that threw is rethrown in the caller.
 template <class F>
 void parallel_for(int threads, std::size_t n, std::size_t grain, F&& body) {
   const int parts = parts_of(threads, n, grain);

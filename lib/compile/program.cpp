@@ -434,6 +434,7 @@ void Program::step(RunEntry&& run_entry) {
   if (p.unfed > 0) unfed_error(p.inputs, p.planned.graph);
   const FloatingPointScope floating_point(p.started_otherwise);
   const LogicalThreads logical(p.planned.logical_threads);
+  const TeamScope team(p.planned.logical_threads);
   p.not_finite.store(false, std::memory_order_relaxed);
   const Entry* entry = p.entries.data();
   try {
@@ -460,6 +461,7 @@ void Program::run(StepObserver& observer) {
     const PlannedKernel& planned = state().planned.plan.kernels[k];
     observer.before(k, {entry.in, planned.in.size()});
     entry.kernel->run(entry.in, entry.out, entry.scratch);
+    dismiss_team();  // the observer may run what it likes
     observer.after(k, {entry.out, planned.out.size()});
     ++k;
   });

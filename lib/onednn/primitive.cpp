@@ -5,6 +5,7 @@
 
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/base/threads.h"
 
 namespace thalweg::onednn {
 
@@ -72,6 +73,7 @@ void Call::set(std::size_t index, const void* address) const {
 }
 
 void Call::execute() const {
+  dismiss_team();
   const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream_.get(),
                                                       static_cast<int>(arguments_.size()), arguments_.data());
   if (status != dnnl_success)

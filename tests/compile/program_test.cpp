@@ -56,6 +56,12 @@ extern "C" void GOMP_parallel(void (*body)(void*), void* data, unsigned threads,
   ++teams;
   parallel(body, data, threads, flags);
 }
+extern "C" void GOMP_parallel_start(void (*body)(void*), void* data, unsigned threads) {
+  using Start = decltype(&GOMP_parallel_start);
+  static const auto start = reinterpret_cast<Start>(dlsym(RTLD_NEXT, "GOMP_parallel_start"));
+  ++teams;
+  start(body, data, threads);
+}
 
 namespace thalweg::testing {
 namespace {
@@ -277,6 +283,27 @@ TEST(Program, AStepOfSmallKernelsWakesNobody) {
   };
   EXPECT_EQ(teams_of_a_step(mlp(15, false)), 0);
   EXPECT_GT(teams_of_a_step(cnn(32, 24)), 0) << "no team went through the counted door";
+}
+
+TEST(Program, AStepStartsOneTeamForEachRunOfOwnKernels) {
+  Graph g("own");
+  const Value x = input(g, "x", f32(64, 2048));
+  Value y = x;
+  for (int i = 0; i < 4; ++i) y = transpose(exp(sum(y * y, {.axes = {1}, .keep_dims = true}) - y), {1, 0});
+  g.output("y", y);
+  Program p = compile(g, threads(2));
+  fill(p);
+  EXPECT_GT(p.kernels(), 4U);
+  for (const std::string& name : p.implementations()) ASSERT_TRUE(name.starts_with("own:")) << name;
+  p.run();
+  const long before = teams;
+  p.run();
+  EXPECT_EQ(teams - before, 1);
+  struct : StepObserver {
+    void before(std::size_t, std::span<const void* const>) override { EXPECT_FALSE(in_parallel()); }
+    void after(std::size_t, std::span<void* const>) override { EXPECT_FALSE(in_parallel()); }
+  } outside;
+  p.run(outside);
 }
 
 TEST(Program, CountsItsMemoryExactly) {

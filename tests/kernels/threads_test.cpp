@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "thalweg/graph/error.h"
@@ -82,6 +84,74 @@ TEST(Threads, AForkedChildGetsAnErrorAndDoesNotHang) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
+/// Which thread ran each part, with all of them there: each part waits for the others to begin.
+std::vector<std::thread::id> met(int parts) {
+  std::vector<std::thread::id> threads(static_cast<std::size_t>(parts));
+  std::atomic<int> here{0};
+  parallel_for(parts, threads.size(), [&](std::size_t, std::size_t, std::size_t worker) {
+    threads[worker] = std::this_thread::get_id();
+    ++here;
+    while (here < parts) std::this_thread::yield();
+  });
+  return threads;
+}
+
+TEST(Threads, EachPartHasAThreadOfItsOwnThatItKeeps) {
+  for (const int parts : {2, 4}) {
+    const TeamScope team(parts);
+    std::vector<std::thread::id> threads = met(parts);
+    EXPECT_EQ(threads[0], std::this_thread::get_id());
+    // Of two parts the caller's is the first. Which late worker took whose part is not told among more.
+    for (int round = 0; parts == 2 && round < 50; ++round) EXPECT_EQ(met(parts), threads);
+    std::sort(threads.begin(), threads.end());
+    EXPECT_EQ(std::unique(threads.begin(), threads.end()), threads.end());
+  }
+}
+
+TEST(Threads, ATeamStaysUntilItIsDismissed) {
+  const auto loop = [](int parts) {
+    std::vector<int> seen(1000);
+    parallel_for(parts, seen.size(), [&](std::size_t begin, std::size_t end, std::size_t) {
+      EXPECT_TRUE(in_parallel());
+      for (std::size_t i = begin; i < end; ++i) ++seen[i];
+      parallel_for(2, 2, [](std::size_t, std::size_t, std::size_t) {});  // inside a part: no other team
+    });
+    EXPECT_EQ(seen, std::vector<int>(1000, 1));
+  };
+  {
+    const TeamScope team(3);
+    EXPECT_FALSE(in_parallel());
+    for (int round = 0; round < 3; ++round) {
+      for (const int parts : {2, 3, 5, 2}) loop(parts);
+      EXPECT_TRUE(in_parallel());
+      const auto fails = [](std::size_t, std::size_t, std::size_t) { throw RunError("a part"); };
+      EXPECT_THROW(parallel_for(3, 3, fails), RunError);
+      dismiss_team();
+      EXPECT_FALSE(in_parallel());
+    }
+    loop(3);
+  }
+  EXPECT_FALSE(in_parallel());
+  loop(3);
+  EXPECT_FALSE(in_parallel());
+}
+
+TEST(Threads, EachCallerHasATeamOfItsOwn) {
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller)
+    callers.emplace_back([] {
+      const TeamScope team(2);
+      for (int round = 0; round < 100; ++round) {
+        std::vector<std::size_t> sums(2);
+        parallel_for(2, 1000, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+          for (std::size_t i = begin; i < end; ++i) sums[worker] += i;
+        });
+        EXPECT_EQ(sums[0] + sums[1], 499'500u);
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
 }
 
 #if defined(__x86_64__)
