@@ -10,8 +10,13 @@ namespace thalweg {
 namespace {
 
 constexpr std::size_t line = 64, page = 4096;
-/// From here on a block is mapped by itself: the system gives zeros, and takes the block back whole.
+/// From here on a block is mapped by itself: the system gives zeros, and takes the block back whole. Never where
+/// AddressSanitizer shall see what is read beyond a block.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t large = static_cast<std::size_t>(-1);
+#else
 constexpr std::size_t large = std::size_t{256} << 10;
+#endif
 
 constexpr std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 

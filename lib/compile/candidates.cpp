@@ -46,11 +46,18 @@ bool suits_onednn(const KernelRequest& request) {
                                         has_many(request.out[0]));
 }
 
+/// Whether packed products win even where code is written for small sizes, which is for AVX2.
+bool packs_before_all(const KernelRequest& request) {
+  return onednn::has_wide_kernels() && request.layout && !request.tune && is(request.node, "matmul") &&
+         prefers_packed_product(request);
+}
+
 using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&);
 
-/// In the order of preference: samples in lanes where channels are few, code for small sizes, packed products where
-/// oneDNN has no kernel of its own for the processor, written tiles where weights stay in the caches, tiles that lay
-/// nothing out anew, oneDNN, loops that take every shape.
+/// In the order of preference: samples in lanes where channels are few, packed products where their tiles are written
+/// for AVX-512 and filled, code for small sizes, written tiles where weights stay in the caches, packed products where
+/// oneDNN has no kernel of its own for the processor, tiles that lay nothing out anew, oneDNN, loops that take every
+/// shape.
 ///
 /// Measured on Zen 3 (AVX2) with `bench/ops --benchmark_filter=^candidate`: the best GFLOP/s of one thread beside other
 /// work. forward / gradient of the data / of the weights.
@@ -75,7 +82,15 @@ using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&)
 ///
 /// And on a Xeon with AVX-512 (peak about 178, measured at the same time but for the last block):
 ///
-///     convolution            wide           tiled          oneDNN 2.6.3
+///     product (m n k)        written        packed        oneDNN 2.6.3
+///     32 32 32               70 63 85       137 132 152   79 70 67
+///     64 64 64               88 71 87       164 154 163   148 136 128
+///     96 96 96               -              167 158 168   164 147 149
+///     128 128 128            -              166 156 170   166 157 150
+///     256 256 256            -              167 166 173   170 167 156
+///     128 512 784            -              163 159 164   150 150 146
+///
+///     batch: convolution     wide           tiled          oneDNN 2.6.3
 ///     64: 32x32 16-16 3x3    155 155 -      124 124 144    153 152 153
 ///     64: 16x16 32-32 3x3    171 171 -      165 164 162    177 177 170
 ///     64: 8x8 64-64 3x3      179 180 -      174 172 172    188 169 174
@@ -90,11 +105,12 @@ using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&)
 ///     14x14 6-16 5x5         132 111 -      77 46 79
 constexpr Maker makers[] = {
     [](const KernelRequest& r, const Epilogue& e) { return r.layout ? lane_convolution(r, e) : nullptr; },
+    [](const KernelRequest& r, const Epilogue& e) { return packs_before_all(r) ? packed_product(r, e) : nullptr; },
     written,
-    [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
-      return is_timed(r.node) && r.layout && (r.tune || prefers_packed_product()) ? packed_product(r, e) : nullptr;
-    },
     [](const KernelRequest& r, const Epilogue& e) { return r.layout ? wide_convolution(r, e) : nullptr; },
+    [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
+      return is_timed(r.node) && r.layout && (r.tune || prefers_packed_product(r)) ? packed_product(r, e) : nullptr;
+    },
     [](const KernelRequest& r, const Epilogue& e) -> std::unique_ptr<Kernel> {
       return r.layout && (r.tune || !suits_onednn(r)) ? tiled_convolution(r, e) : nullptr;
     },

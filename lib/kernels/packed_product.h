@@ -12,7 +12,7 @@ namespace thalweg {
 /// its packing; null for others. Each element is summed in ascending k, rounded once a term, whatever the number of
 /// threads.
 std::unique_ptr<Kernel> packed_product(const KernelRequest& request, const Epilogue& epilogue = {});
-/// Whether it is faster here than oneDNN, which has a kernel of its own for AVX-512 only.
-bool prefers_packed_product();
+/// Whether it is faster here than every other kernel, by the tables in lib/compile/candidates.cpp.
+bool prefers_packed_product(const KernelRequest& request);
 
 }  // namespace thalweg

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "thalweg/lib/kernels/wide_tiles.h"
+
 // Two instruction sets that no kernel here gains from.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
 #undef HWY_TARGET_INCLUDE
@@ -50,7 +52,7 @@ HWY_INLINE void tile_of_rows(const ProductTile& t, std::index_sequence<r...>) {
   const auto row = [](std::size_t i) { return static_cast<std::ptrdiff_t>(i); };
   V low[] = {hn::LoadU(d, start + row(r) * start_row)...};
   V high[] = {hn::LoadU(d, start + row(r) * start_row + lanes)...};
-  const float* const a[] = {t.a + row(r) * t.a_row...};
+  const float* const a[] = {t.a + row(r) * t.a_step...};
   // The lines that the sums will go to are asked for before the sums are made.
   if (!t.adds) (hwy::Prefetch(t.c + row(r) * t.c_row), ...);
   const float* b = t.b;
@@ -89,9 +91,15 @@ const ProductTiles* product_table() {
   const std::size_t lanes = hn::Lanes(hn::ScalableTag<float>());
   static const ProductTiles tiles{2 * lanes,
                                   lanes,
+                                  6,
+                                  200,
+                                  160 << 10,
+                                  false,
                                   {product_tile<1>, product_tile<2>, product_tile<3>, product_tile<4>,
                                    product_tile<5>, product_tile<6>},
-                                  pack_panels};
+                                  {},
+                                  pack_panels,
+                                  nullptr};
   return &tiles;
 }
 
@@ -104,7 +112,12 @@ HWY_AFTER_NAMESPACE();
 namespace thalweg {
 THALWEG_VARIANTS(product_table);
 
-const ProductTiles& product_tiles() { return *THALWEG_CHOSEN(product_table)(); }
+const ProductTiles& product_tiles(bool generate) {
+  const ProductTiles& loops = *THALWEG_CHOSEN(product_table)();
+  if (!generate || loops.lanes != 16) return loops;
+  static const ProductTiles wide = with_wide_tiles(loops);
+  return wide;
+}
 
 }  // namespace thalweg
 #endif
