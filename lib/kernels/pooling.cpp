@@ -3,8 +3,11 @@
 #include <array>
 #include <type_traits>
 
+#include "thalweg/graph/opdef.h"
 #include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/own.h"
 #include "thalweg/lib/kernels/simd.h"
+#include "thalweg/lib/kernels/sums.h"
 #include "thalweg/ops/pool.h"
 
 namespace thalweg {
@@ -107,21 +110,59 @@ std::unique_ptr<Kernel> max_forward_by_twos(const Sizes& s, int threads) {
   });
 }
 
+/// One row of windows, with the pixels behind the last of them, which are in none.
+void give_row_of_twos(const Sizes& s, const void* const* in, float* dx, std::size_t sample, Dim row, float* gated) {
+  const float* x = input<float>(in, 0);
+  const std::size_t top = s.x(sample, 2 * row, 0), bottom = s.x(sample, 2 * row + 1, 0), line = bottom - top;
+  const std::size_t used = 2 * count(s.g.out[1]) * s.channels;
+  simd().max_pool_2x2_backward(x + top, x + bottom, input<float>(in, 1) + s.y(sample, row, 0), dx + top, dx + bottom,
+                               count(s.g.out[1]), s.channels, gated);
+  std::fill(dx + top + used, dx + bottom, 0.0f);
+  std::fill(dx + bottom + used, dx + bottom + line, 0.0f);
+  if (row + 1 == s.g.out[0]) std::fill(dx + bottom + line, dx + s.x(sample + 1, 0, 0), 0.0f);
+}
+
 std::unique_ptr<Kernel> max_backward_by_twos(const Sizes& s, int threads) {
   return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
     each_row_of_twos(s, threads, [&](std::size_t sample, Dim row) {
-      const float* x = input<float>(in, 0);
-      float* dx = output<float>(out);
-      const std::size_t top = s.x(sample, 2 * row, 0), bottom = s.x(sample, 2 * row + 1, 0), line = bottom - top;
-      // An odd pixel at the end of a row, or an odd row at the end, is in no window.
-      const std::size_t used = 2 * count(s.g.out[1]) * s.channels;
-      simd().max_pool_2x2_backward(x + top, x + bottom, input<float>(in, 1) + s.y(sample, row, 0), dx + top,
-                                   dx + bottom, count(s.g.out[1]), s.channels);
-      std::fill(dx + top + used, dx + bottom, 0.0f);
-      std::fill(dx + bottom + used, dx + bottom + line, 0.0f);
-      if (row + 1 == s.g.out[0]) std::fill(dx + bottom + line, dx + s.x(sample + 1, 0, 0), 0.0f);
+      give_row_of_twos(s, in, output<float>(out), sample, row, nullptr);
     });
   });
+}
+
+/// As max_backward_by_twos(), behind the gate of a relu whose result x is: only the largest of a window matters, and if
+/// that is not positive nothing passes. What passes is summed from a line of it, where it is dense.
+std::unique_ptr<Kernel> gated_by_twos(const Sizes& s, int threads, bool column_sums) {
+  const std::size_t rows = count(s.g.out[0]), width = count(s.g.out[1]), c = s.channels;
+  // As many rows of windows at once as the first-level cache holds beside the pixels.
+  const std::size_t at_once = std::max<std::size_t>(1, 2048 / (width * c));
+  const std::size_t line = rounded_up((at_once * width * c + 8) * sizeof(float)) / sizeof(double);
+  const std::size_t stride = line + 2 * c;
+  const RowChunks chunks(s.samples * rows, 4 * width * c);
+  const auto run = [=](const void* const* in, void* const* out, void* scratch) {
+    auto* room = static_cast<double*>(scratch);
+    chunks.each(threads, stride, room, [&](std::size_t begin, std::size_t end, double* own) {
+      auto* gated = reinterpret_cast<float*>(own);
+      double *totals = own + line, *part = totals + c;
+      std::fill_n(totals, c, 0.0);
+      for (std::size_t first = begin; first < end; first += at_once) {
+        const std::size_t n = std::min(at_once, end - first);
+        for (std::size_t k = 0; k < n; ++k)
+          give_row_of_twos(s, in, output<float>(out), (first + k) / rows, static_cast<Dim>((first + k) % rows),
+                           gated + k * width * c);
+        if (!column_sums) continue;
+        simd().add_rows_f32(gated, n * width, c, part, c);
+        for (std::size_t k = 0; k < c; ++k) totals[k] += part[k];
+      }
+    });
+    for (std::size_t k = 0; column_sums && k < c; ++k) {
+      double total = 0;
+      for (std::size_t chunk = 0; chunk < chunks.chunks; ++chunk) total += room[chunk * stride + line + k];
+      output<float>(out, 1)[k] = static_cast<float>(total);
+    }
+  };
+  return kernel_of(column_sums ? "max_pool_backward+gate+column_sums" : "max_pool_backward+gate",
+                   chunks.room_bytes(stride), run);
 }
 
 template <class T>
@@ -236,5 +277,11 @@ constexpr NamedMaker makers[] = {
 }  // namespace
 
 std::span<const NamedMaker> pooling_makers() { return makers; }
+
+std::unique_ptr<Kernel> max_pool_backward_gated(const KernelRequest& request, bool column_sums) {
+  if (request.out[0].dtype != DType::f32 || request.in[0].dtype != DType::f32) return nullptr;
+  const Sizes s(request.node.attrs, request.in[0].shape, false);
+  return is_by_twos(s) ? gated_by_twos(s, request.threads, column_sums) : nullptr;
+}
 
 }  // namespace thalweg
