@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "thalweg/graph/opdef.h"
@@ -60,26 +62,37 @@ void each_window(const Sizes& s, int threads, F f) {
   });
 }
 
-/// Where the largest of a window lies for each channel of a lot: the first of equals, the first NaN.
+/// Where the largest of a window lies for each channel of a lot: the first of equals, the first NaN. What is kept of a
+/// place is as wide as a number, and is always written, so that a compiler takes several channels at once.
 template <class T>
 struct Largest {
+  using Place = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   std::array<T, lot> value;
-  std::array<std::size_t, lot> at;
+  std::array<Place, lot> pixel;  ///< of the sample
+  std::size_t base, step;
 
-  Largest(const Sizes& s, const Window& window, const T* x, std::size_t sample, std::size_t first, std::size_t n) {
+  Largest(const Sizes& s, const Window& window, const T* x, std::size_t sample, std::size_t first, std::size_t n)
+      : base(s.x(sample, 0, 0) + first), step(s.channels) {
     bool start = true;
     window.each([&](Dim row, Dim column) {
-      const std::size_t from = s.x(sample, row, column) + first;
-      for (std::size_t c = 0; c < n; ++c) {
-        const T candidate = x[from + c];
-        if (start || candidate > value[c] || (candidate != candidate && value[c] == value[c])) {
-          value[c] = candidate;
-          at[c] = from + c;
-        }
-      }
+      const T* from = x + s.x(sample, row, column) + first;
+      const auto here = static_cast<Place>(row * s.g.in[1] + column);
+      if (start) std::copy_n(from, n, value.data());
+      if (start) std::fill_n(pixel.data(), n, here);
+      else take(from, here, n);
       start = false;
     });
   }
+  void take(const T* from, Place here, std::size_t n) {
+    for (std::size_t c = 0; c < n; ++c) {
+      const T candidate = from[c], best = value[c];
+      const bool wins = (candidate > best) | ((candidate != candidate) & (best == best));
+      value[c] = wins ? candidate : best;
+      pixel[c] = wins ? here : pixel[c];
+    }
+  }
+  std::size_t at(std::size_t c) const { return base + pixel[c] * step + c; }
+  static bool counts(const Sizes& s) { return count(s.g.in[0] * s.g.in[1]) <= std::numeric_limits<Place>::max(); }
 };
 
 /// Windows of 2x2 that neither overlap nor hang over, of f32: the pooling of most nets.
@@ -202,13 +215,14 @@ std::unique_ptr<Kernel> max_backward(const KernelRequest& request) {
   const int threads = request.threads;
   if constexpr (std::is_same_v<T, float>)
     if (is_by_twos(s)) return max_backward_by_twos(s, threads);
+  if (!Largest<T>::counts(s)) return nullptr;
   return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
     T* dx = output<T>(out);
     clear(s, threads, dx);
     each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
       const Largest<T> largest(s, Window(s.g, row, column), input<T>(in, 0), sample, first, n);
       const T* dy = input<T>(in, 1) + s.y(sample, row, column) + first;
-      for (std::size_t c = 0; c < n; ++c) dx[largest.at[c]] += dy[c];
+      for (std::size_t c = 0; c < n; ++c) dx[largest.at(c)] += dy[c];
     });
   });
 }
@@ -217,11 +231,12 @@ template <class T>
 std::unique_ptr<Kernel> max_pick(const KernelRequest& request) {
   const Sizes s(request.node.attrs, request.in[0].shape, false);
   const int threads = request.threads;
+  if (!Largest<T>::counts(s)) return nullptr;
   return kernel_of("max_pool_pick", 0, [s, threads](const void* const* in, void* const* out, void*) {
     each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
       const Largest<T> largest(s, Window(s.g, row, column), input<T>(in, 0), sample, first, n);
       T* y = output<T>(out) + s.y(sample, row, column) + first;
-      for (std::size_t c = 0; c < n; ++c) y[c] = input<T>(in, 1)[largest.at[c]];
+      for (std::size_t c = 0; c < n; ++c) y[c] = input<T>(in, 1)[largest.at(c)];
     });
   });
 }
