@@ -8,6 +8,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/kernels/makers.h"
 #include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/pool_rows.h"
 #include "thalweg/lib/kernels/simd.h"
 #include "thalweg/lib/kernels/sums.h"
 #include "thalweg/ops/pool.h"
@@ -63,7 +64,7 @@ void each_window(const Sizes& s, int threads, F f) {
 }
 
 /// Where the largest of a window lies for each channel of a lot: the first of equals, the first NaN. What is kept of a
-/// place is as wide as a number, and is always written, so that a compiler takes several channels at once.
+/// place is as wide as a number, for vectors of both.
 template <class T>
 struct Largest {
   using Place = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -84,12 +85,12 @@ struct Largest {
     });
   }
   void take(const T* from, Place here, std::size_t n) {
-    for (std::size_t c = 0; c < n; ++c) {
-      const T candidate = from[c], best = value[c];
-      const bool wins = (candidate > best) | ((candidate != candidate) & (best == best));
-      value[c] = wins ? candidate : best;
-      pixel[c] = wins ? here : pixel[c];
-    }
+    if constexpr (std::is_same_v<T, float>) return take_largest()(from, here, n, value.data(), pixel.data());
+    for (std::size_t c = 0; c < n; ++c)
+      if (from[c] > value[c] || (from[c] != from[c] && value[c] == value[c])) {
+        value[c] = from[c];
+        pixel[c] = here;
+      }
   }
   std::size_t at(std::size_t c) const { return base + pixel[c] * step + c; }
   static bool counts(const Sizes& s) { return count(s.g.in[0] * s.g.in[1]) <= std::numeric_limits<Place>::max(); }
