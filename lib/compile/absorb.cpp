@@ -170,7 +170,8 @@ class Absorbing {
     return {};
   }
   bool is_norm(ValueId v) const {
-    return writer_of(v, "batch_norm_training") != Writers::none || writer_of(v, "batch_norm_inference") != Writers::none;
+    return writer_of(v, "batch_norm_training") != Writers::none ||
+           writer_of(v, "batch_norm_inference") != Writers::none;
   }
 
   void end_norm(std::size_t w) {
@@ -201,7 +202,8 @@ class Absorbing {
       if (takes_gradient(plan_.works[norm], gated) && !leads_round(w, norm, gated) && add_gate(w, norm, *gate)) return;
   }
   bool takes_gradient(const Work& work, ValueId dy) const {
-    return is_only(work, "batch_norm_backward") && work.in[4] == dy && std::count(work.in.begin(), work.in.end(), dy) == 1;
+    return is_only(work, "batch_norm_backward") && work.in[4] == dy &&
+           std::count(work.in.begin(), work.in.end(), dy) == 1;
   }
   bool add_gate(std::size_t w, std::size_t norm, const Gate& gate) {
     const Work& to = plan_.works[norm];

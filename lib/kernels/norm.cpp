@@ -65,9 +65,10 @@ void join_moments(const Batch& b, const double* parts, double* mean, double* squ
   }
 }
 
+/// What follows the norm at an element on; what is added is the operand of that number.
 template <class T>
-NormEnd<T> norm_end(const NormEpilogue& epilogue, const T* added, std::size_t at) {
-  return {.added = epilogue.add ? added + at : nullptr, .relu = epilogue.relu};
+NormEnd<T> norm_end(const NormEpilogue& epilogue, const void* const* in, std::size_t operand, std::size_t at) {
+  return {.added = epilogue.add ? input<T>(in, operand) + at : nullptr, .relu = epilogue.relu};
 }
 std::string norm_name(std::string_view op, const NormEpilogue& epilogue) {
   return std::string(op) + (epilogue.add ? "+add" : "") + (epilogue.relu ? "+relu" : "");
@@ -96,7 +97,7 @@ std::unique_ptr<Kernel> batch_training(const KernelRequest& request, const NormE
       shift[k] = static_cast<double>(beta[k]);
     }
     each_block(threads, b, [&](std::size_t rows, std::size_t at) {
-      norm_rows<T>().normalize({x + at, rows, c}, mean, scale, shift, norm_end(epilogue, input<T>(in, 3), at),
+      norm_rows<T>().normalize({x + at, rows, c}, mean, scale, shift, norm_end<T>(epilogue, in, 3, at),
                                output<T>(out) + at);
     });
   };
@@ -119,15 +120,17 @@ std::unique_ptr<Kernel> batch_inference(const KernelRequest& request, const Norm
     }
     each_block(threads, b, [&](std::size_t rows, std::size_t at) {
       norm_rows<T>().normalize({input<T>(in, 0) + at, rows, c}, mean, scale, shift,
-                               norm_end(epilogue, input<T>(in, 5), at), output<T>(out) + at);
+                               norm_end<T>(epilogue, in, 5, at), output<T>(out) + at);
     });
   };
   return kernel_of(norm_name("batch_norm_inference", epilogue), 3 * c * sizeof(double), run, {{0, 0}, {5, 0}});
 }
 
-/// The operands and the result of a gradient that passes a gate: numbers of dy, what is added, the gate, what is stored.
+/// Numbers of the operands and the result of a gradient that passes a gate.
 struct GatePlaces {
-  std::size_t more = 0, gate = 0, stored = 0;  ///< 0: none
+  std::size_t more = 0;    ///< what is added to dy, or 0 for nothing
+  std::size_t gate = 0;    ///< or 0
+  std::size_t stored = 0;  ///< the result that what passes becomes, or 0
   explicit GatePlaces(const std::optional<NormGate>& gated) {
     if (!gated) return;
     more = gated->add ? 5 : 0;

@@ -69,7 +69,9 @@ void expect_learns_the_same(const Graph& g) {
   }
 }
 
-Value plain_conv(const Value& x, Dim filters) { return conv(x, filters, 3, {.padding = "same", .bias = false}); }
+Value plain_conv(const Value& x, Dim filters) {
+  return conv(x, filters, 3, {.padding = "same", .bias = false});
+}
 
 void finish(Graph& g, const Value& h) {
   const Value t = input(g, "t", i32(h.shape()[0]));
@@ -97,7 +99,8 @@ TEST(Absorb, ANormTakesInItsSumAndReluAndItsGradientTheGate) {
   EXPECT_EQ(count_named(p, "own:batch_norm_training"), 1U) << "the projection is added by the other norm: " << p.text();
   EXPECT_EQ(count_named(p, "own:batch_norm_backward+gate"), 3U) << p.text();
   EXPECT_EQ(count_named(p, "own:batch_norm_backward+add+gate"), 2U) << p.text();
-  EXPECT_EQ(count_named(p, "own:batch_norm_backward"), 1U) << "it reads the gradient that the other stored: " << p.text();
+  EXPECT_EQ(count_named(p, "own:batch_norm_backward"), 1U)
+      << "it reads the gradient that the other stored: " << p.text();
   EXPECT_EQ(count_with(p, "relu)"), 0U) << p.text();
   EXPECT_EQ(count_with(p, "select)"), 0U) << p.text();
   expect_learns_the_same(g);

@@ -10,8 +10,8 @@ namespace thalweg::testing {
 namespace {
 
 /// Runs a kernel; results whose place is not -1 are written over a copy of that operand.
-std::vector<Tensor> results_of(const Kernel& kernel, const std::vector<Tensor>& operands, const std::vector<TensorType>& types,
-                               const std::vector<int>& over = {}) {
+std::vector<Tensor> results_of(const Kernel& kernel, const std::vector<Tensor>& operands,
+                               const std::vector<TensorType>& types, const std::vector<int>& over = {}) {
   std::vector<Tensor> results;
   std::vector<const void*> in;
   std::vector<void*> out;
