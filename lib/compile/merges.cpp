@@ -142,37 +142,20 @@ class Merging {
   /// The product of which a work keeps what lies where another tensor is positive, as the gradient of relu does: if
   /// nobody else reads it.
   std::size_t gated_product(const Work& work, const Writers& writer) const {
-    if (work.groups.size() != 1 || work.out.size() != 1) return Writers::none;
-    const PointwiseGroup& group = work.groups[0];
-    if (group.steps.size() != 2 || !is(*group.steps[0].node, "compare") || !is(*group.steps[1].node, "select"))
+    const std::optional<Gate> gate = gate_of(graph_, uses_, work);
+    if (!gate || gate->more || graph_.type(gate->value).dtype != DType::f32) return Writers::none;
+    const std::size_t w = writer(gate->value);
+    if (w == Writers::none || !is_bare_product(plan_.works[w]) || plan_.works[w].out[0] != gate->value)
       return Writers::none;
-    const std::vector<int>&compared = group.steps[0].operands, &chosen = group.steps[1].operands;
-    if (group.steps[0].node->attrs.text("mode") != "gt" || chosen[0] != 0 || chosen[1] >= 0 || compared[0] >= 0 ||
-        compared[1] >= 0 || chosen[2] != compared[1] || chosen[1] == compared[0])
-      return Writers::none;
-    const ValueId value = input_of(work, chosen[1]), gate = input_of(work, compared[0]);
-    const std::size_t w = writer(value);
-    if (w == Writers::none || !is_bare_product(plan_.works[w]) || plan_.works[w].out[0] != value) return Writers::none;
-    const auto whole = [&](ValueId v) {
-      return graph_.type(v).dtype == DType::f32 && graph_.type(v).elements() == group.space.elements();
-    };
-    const bool alone = reader_[w] != several && !shown_[w] && !uses_.kept(value.node);
-    return alone && whole(value) && whole(gate) && is_zero(input_of(work, compared[1])) ? w : Writers::none;
-  }
-  static ValueId input_of(const Work& work, int operand) { return work.in[static_cast<std::size_t>(-1 - operand)]; }
-  bool is_zero(ValueId v) const {
-    const Node& node = graph_.node(root(v).node);
-    if (!is(node, "constant")) return false;
-    const std::vector<double> values = node.attrs.reals("values");
-    return std::all_of(values.begin(), values.end(), [](double x) { return x == 0; });
+    const bool alone = reader_[w] != several && !shown_[w] && !uses_.kept(gate->value.node);
+    return alone ? w : Writers::none;
   }
 
   void add_gate(Work& to, Work& gate) {
-    const PointwiseGroup& group = gate.groups[0];
     auto kernel = product(to, {.gate = true});
     if (!kernel) return;
     to.kernel = std::move(kernel);
-    to.in.push_back(input_of(gate, group.steps[0].operands[0]));
+    to.in.push_back(gate_of(graph_, uses_, gate)->positive);
     to.out = gate.out;
     to.members.insert(to.members.end(), gate.members.begin(), gate.members.end());
     to.stage = gate.stage;  // the gate may come later than the factors

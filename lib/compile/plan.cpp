@@ -14,6 +14,7 @@ Plan plan_kernels(const Graph& graph, const ValueIndex& index, const CompileOpti
   Plan plan;
   plan.works = make_works(graph, index, uses, options, threads);
   plan.root = uses.roots();
+  if (options.fuse) absorb_pointwise(graph, index, uses, options, threads, plan);
   merge_works(graph, index, uses, options, threads, plan);
   order_works(graph, index, plan);
   write_variables(graph, index, plan);

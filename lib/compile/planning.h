@@ -33,6 +33,18 @@ std::optional<ValueId> bias_of(const Graph& graph, const Uses& uses, NodeId add,
 std::vector<Work> make_works(const Graph& graph, const ValueIndex& index, const Uses& uses,
                              const CompileOptions& options, int threads);
 
+/// What the gradient of relu keeps: the elements of `value`, or of the sum of both, where `positive` is; the rest is 0.
+struct Gate {
+  ValueId value, positive;
+  std::optional<ValueId> more;
+};
+/// The gate that a pointwise work is and nothing else, of tensors that are all as large as its result.
+std::optional<Gate> gate_of(const Graph& graph, const Uses& uses, const Work& work);
+
+/// Lets batch norms and max poolings take in the sums, relus and gates beside them.
+void absorb_pointwise(const Graph& graph, const ValueIndex& index, const Uses& uses, const CompileOptions& options,
+                      int threads, Plan& plan);
+
 /// Joins works that one kernel does: a loss and its gradient, pointwise groups of the same steps over many tensors, the
 /// scalars of a step. Makes the kernels of pointwise groups.
 void merge_works(const Graph& graph, const ValueIndex& index, const Uses& uses, const CompileOptions& options,

@@ -38,7 +38,7 @@ constexpr std::array reasons = {
     Reason{Unfused::opaque_producer, "opaque-producer",
            "the producer has a kernel of its own that nothing is appended to"},
     Reason{Unfused::many_results, "many-results",
-           "the producer's kernel has several results, as batch norm in training: nothing is appended to such"},
+           "the producer's kernel has several results, as batch norm in training, which takes in a sum and relu only"},
     Reason{Unfused::other_readers, "other-readers",
            "the heavy producer's result is also read elsewhere, or is an output: it is needed as it is"},
     Reason{Unfused::no_epilogue, "no-epilogue",

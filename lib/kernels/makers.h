@@ -2,6 +2,7 @@
 // Private: how the own kernels are written and found.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/kernels/kernel.h"
@@ -34,24 +36,35 @@ std::span<const NamedMaker> index_makers();     ///< gather, scatter_add, one_ho
 std::span<const NamedMaker> random_makers();
 std::span<const NamedMaker> image_makers();
 
+/// Operands whose buffers results may take.
+struct Replaced {
+  std::size_t operand, result;
+  bool operator==(const Replaced&) const = default;
+};
+
 /// A kernel from a function `(in, out, scratch)`.
 template <class F>
 class FunctionKernel final : public Kernel {
  public:
-  FunctionKernel(std::string name, std::size_t scratch, F run)
-      : name_(std::move(name)), scratch_(scratch), run_(std::move(run)) {}
+  FunctionKernel(std::string name, std::size_t scratch, F run, std::vector<Replaced> replaced)
+      : name_(std::move(name)), scratch_(scratch), run_(std::move(run)), replaced_(std::move(replaced)) {}
   void run(const void* const* in, void* const* out, void* scratch) const override { run_(in, out, scratch); }
   std::size_t scratch_bytes() const override { return scratch_; }
   std::string name() const override { return name_; }
+  bool in_place(std::size_t operand, std::size_t result) const override {
+    return std::find(replaced_.begin(), replaced_.end(), Replaced{operand, result}) != replaced_.end();
+  }
 
  private:
   std::string name_;
   std::size_t scratch_;
   F run_;
+  std::vector<Replaced> replaced_;
 };
 template <class F>
-std::unique_ptr<Kernel> kernel_of(std::string_view what, std::size_t scratch, F run) {
-  return std::make_unique<FunctionKernel<F>>("own:" + std::string(what), scratch, std::move(run));
+std::unique_ptr<Kernel> kernel_of(std::string_view what, std::size_t scratch, F run,
+                                  std::vector<Replaced> replaced = {}) {
+  return std::make_unique<FunctionKernel<F>>("own:" + std::string(what), scratch, std::move(run), std::move(replaced));
 }
 
 /// Calls f with a float or a double; null for another dtype.

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string>
 
+#include "thalweg/graph/opdef.h"
 #include "thalweg/lib/kernels/makers.h"
 #include "thalweg/lib/kernels/norm_rows.h"
+#include "thalweg/lib/kernels/own.h"
 #include "thalweg/lib/kernels/sums.h"
 
 namespace thalweg {
@@ -28,12 +32,16 @@ void each_row(int threads, std::size_t rows, std::size_t length, F f) {
 }
 
 /// Calls f(rows, offset of their first element) for blocks that a first-level cache holds, since a block is walked once
-/// for every few vectors of channels.
+/// for every few vectors of channels. The last come first: a pass before has left them in the caches.
 template <class F>
 void each_block(int threads, const Batch& b, F f) {
   const std::size_t most = std::max<std::size_t>(1, 4096 / b.channels);
   parallel_for(threads, b.rows, grain_of(b.channels * 2), [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin; row < end; row += most) f(std::min(most, end - row), row * b.channels);
+    for (std::size_t left = end; left > begin;) {
+      const std::size_t rows = std::min(most, left - begin);
+      left -= rows;
+      f(rows, left * b.channels);
+    }
   });
 }
 
@@ -57,19 +65,28 @@ void join_moments(const Batch& b, const double* parts, double* mean, double* squ
   }
 }
 
+/// What follows the norm at an element on; what is added is the operand of that number.
 template <class T>
-std::unique_ptr<Kernel> batch_training(const KernelRequest& request) {
+NormEnd<T> norm_end(const NormEpilogue& epilogue, const void* const* in, std::size_t operand, std::size_t at) {
+  return {.added = epilogue.add ? input<T>(in, operand) + at : nullptr, .relu = epilogue.relu};
+}
+std::string norm_name(std::string_view op, const NormEpilogue& epilogue) {
+  return std::string(op) + (epilogue.add ? "+add" : "") + (epilogue.relu ? "+relu" : "");
+}
+
+template <class T>
+std::unique_ptr<Kernel> batch_training(const KernelRequest& request, const NormEpilogue& epilogue = {}) {
   const Batch b(request);
   const int threads = request.threads;
   const std::size_t c = b.channels;
   // Mean, scale and shift in front, the chunks' moments behind them.
   const std::size_t room_bytes = 3 * c * sizeof(double) + b.chunks.room_bytes(2 * c);
-  return kernel_of("batch_norm_training", room_bytes, [=](const void* const* in, void* const* out, void* scratch) {
+  const auto run = [=](const void* const* in, void* const* out, void* scratch) {
     const T *x = input<T>(in, 0), *gamma = input<T>(in, 1), *beta = input<T>(in, 2);
     auto* mean = static_cast<double*>(scratch);
     double *scale = mean + c, *shift = scale + c, *parts = shift + c;
     b.chunks.each(threads, 2 * c, parts, [&](std::size_t begin, std::size_t end, double* moments) {
-      norm_rows<T>().moments({x + begin * c, nullptr, end - begin, c}, moments, moments + c);
+      norm_rows<T>().moments({x + begin * c, end - begin, c}, moments, moments + c);
     });
     join_moments(b, parts, mean, scale);
     for (std::size_t k = 0; k < c; ++k) {
@@ -80,18 +97,19 @@ std::unique_ptr<Kernel> batch_training(const KernelRequest& request) {
       shift[k] = static_cast<double>(beta[k]);
     }
     each_block(threads, b, [&](std::size_t rows, std::size_t at) {
-      norm_rows<T>().normalize({x + at, nullptr, rows, c}, mean, scale, shift, output<T>(out) + at);
+      norm_rows<T>().normalize({x + at, rows, c}, mean, scale, shift, norm_end<T>(epilogue, in, 3, at),
+                               output<T>(out) + at);
     });
-  });
+  };
+  return kernel_of(norm_name("batch_norm_training", epilogue), room_bytes, run, {{0, 0}, {3, 0}});
 }
 
 template <class T>
-std::unique_ptr<Kernel> batch_inference(const KernelRequest& request) {
+std::unique_ptr<Kernel> batch_inference(const KernelRequest& request, const NormEpilogue& epilogue = {}) {
   const Batch b(request);
   const int threads = request.threads;
   const std::size_t c = b.channels;
-  return kernel_of("batch_norm_inference", 3 * c * sizeof(double),
-                   [=](const void* const* in, void* const* out, void* scratch) {
+  const auto run = [=](const void* const* in, void* const* out, void* scratch) {
     auto* mean = static_cast<double*>(scratch);
     double *scale = mean + c, *shift = scale + c;
     for (std::size_t k = 0; k < c; ++k) {
@@ -101,25 +119,58 @@ std::unique_ptr<Kernel> batch_inference(const KernelRequest& request) {
       shift[k] = number(2);
     }
     each_block(threads, b, [&](std::size_t rows, std::size_t at) {
-      norm_rows<T>().normalize({input<T>(in, 0) + at, nullptr, rows, c}, mean, scale, shift, output<T>(out) + at);
+      norm_rows<T>().normalize({input<T>(in, 0) + at, rows, c}, mean, scale, shift,
+                               norm_end<T>(epilogue, in, 5, at), output<T>(out) + at);
     });
-  });
+  };
+  return kernel_of(norm_name("batch_norm_inference", epilogue), 3 * c * sizeof(double), run, {{0, 0}, {5, 0}});
 }
 
+/// Numbers of the operands and the result of a gradient that passes a gate.
+struct GatePlaces {
+  std::size_t more = 0;    ///< what is added to dy, or 0 for nothing
+  std::size_t gate = 0;    ///< or 0
+  std::size_t stored = 0;  ///< the result that what passes becomes, or 0
+  explicit GatePlaces(const std::optional<NormGate>& gated) {
+    if (!gated) return;
+    more = gated->add ? 5 : 0;
+    gate = gated->add ? 6 : 5;
+    stored = gated->stored ? 3 : 0;
+  }
+  template <class T>
+  NormSlope<T> slope(const void* const* in, std::size_t at) const {
+    return {.dy = input<T>(in, 4) + at, .gate = gate == 0 ? nullptr : input<T>(in, gate) + at,
+            .more = more == 0 ? nullptr : input<T>(in, more) + at};
+  }
+  /// dx comes last. What is stored comes before it, where the gate and what it lets through are read once.
+  std::vector<Replaced> replaced() const {
+    std::vector<Replaced> all{{0, 0}, {4, 0}};
+    for (const std::size_t operand : {more, gate})
+      if (operand != 0) all.push_back({operand, 0});
+    for (const std::size_t operand : {std::size_t{4}, more, gate})
+      if (stored != 0 && operand != 0) all.push_back({operand, stored});
+    return all;
+  }
+};
+
 template <class T>
-std::unique_ptr<Kernel> batch_backward(const KernelRequest& request) {
+std::unique_ptr<Kernel> batch_backward(const KernelRequest& request, const std::optional<NormGate>& gated = {}) {
   const Batch b(request);
   const int threads = request.threads;
   const std::size_t c = b.channels;
   // Mean, scale, slope and shift in front, sums behind them.
   const std::size_t room_bytes = 4 * c * sizeof(double) + b.chunks.room_bytes(2 * c);
-  return kernel_of("batch_norm_backward", room_bytes, [=](const void* const* in, void* const* out, void* scratch) {
-    const T *x = input<T>(in, 0), *dy = input<T>(in, 4);
+  const GatePlaces places(gated);
+  const auto run = [=](const void* const* in, void* const* out, void* scratch) {
+    const T* x = input<T>(in, 0);
+    T* const stored = places.stored == 0 ? nullptr : output<T>(out, places.stored);
     auto* mean = static_cast<double*>(scratch);
     double *scale = mean + c, *slope = scale + c, *shift = slope + c, *sums = shift + c;
     for (std::size_t k = 0; k < c; ++k) mean[k] = static_cast<double>(input<T>(in, 2)[k]);
     b.chunks.add_up(threads, 2 * c, sums, [&](std::size_t begin, std::size_t end, double* total) {
-      norm_rows<T>().sums({x + begin * c, dy + begin * c, end - begin, c}, mean, total, total + c);
+      const std::size_t at = begin * c;
+      norm_rows<T>().sums({x + at, end - begin, c}, places.slope<T>(in, at), mean,
+                          stored == nullptr ? nullptr : stored + at, total, total + c);
     });
     // dx = gamma * r * (dy - mean(dy) - u * mean(dy * u)), where u = (x - mean) * r.
     for (std::size_t k = 0; k < c; ++k) {
@@ -131,9 +182,12 @@ std::unique_ptr<Kernel> batch_backward(const KernelRequest& request) {
       shift[k] = -scale[k] * sums[c + k] * b.share;
     }
     each_block(threads, b, [&](std::size_t rows, std::size_t at) {
-      norm_rows<T>().backward({x + at, dy + at, rows, c}, mean, scale, slope, shift, output<T>(out) + at);
+      const NormSlope<T> from = stored == nullptr ? places.slope<T>(in, at) : NormSlope<T>{.dy = stored + at};
+      norm_rows<T>().backward({x + at, rows, c}, from, mean, scale, slope, shift, output<T>(out) + at);
     });
-  });
+  };
+  const std::string_view end = !gated ? "" : gated->add ? "+add+gate" : "+gate";
+  return kernel_of("batch_norm_backward" + std::string(end), room_bytes, run, places.replaced());
 }
 
 struct Moments {
@@ -214,5 +268,17 @@ constexpr NamedMaker makers[] = {
 }  // namespace
 
 std::span<const NamedMaker> norm_makers() { return makers; }
+
+std::unique_ptr<Kernel> batch_norm_with(const KernelRequest& request, const NormEpilogue& epilogue) {
+  return for_float(request.out[0].dtype, [&](auto t) {
+    using T = decltype(t);
+    return request.node.op->name == "batch_norm_training" ? batch_training<T>(request, epilogue)
+                                                          : batch_inference<T>(request, epilogue);
+  });
+}
+
+std::unique_ptr<Kernel> batch_norm_backward_of(const KernelRequest& request, const NormGate& gate) {
+  return for_float(request.out[0].dtype, [&](auto t) { return batch_backward<decltype(t)>(request, gate); });
+}
 
 }  // namespace thalweg

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "thalweg/lib/kernels/norm_rows.h"
 
-#include <algorithm>
+#include <type_traits>
 
 // Two instruction sets that no kernel here gains from.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
@@ -43,6 +43,17 @@ struct Vector {
   static HWY_INLINE V mul(V a, V b) { return hn::Mul(a, b); }
   static HWY_INLINE V mul_add(V a, V b, V c) { return hn::MulAdd(a, b, c); }
   static HWY_INLINE V number(double x) { return hn::Set(D64(), x); }
+  static HWY_INLINE V relu(V v) { return hn::IfThenZeroElse(hn::Le(v, zero()), v); }
+  static HWY_INLINE V where_positive(V gate, V v) { return hn::IfThenElseZero(hn::Gt(gate, zero()), v); }
+  template <class T>
+  static HWY_INLINE V rounded(V v) {
+    if constexpr (std::is_same_v<T, double>) return v;
+#if HWY_TARGET == HWY_SCALAR
+    else return hn::Set(D64(), static_cast<double>(static_cast<float>(hn::GetLane(v))));
+#else
+    else return hn::PromoteTo(D64(), hn::DemoteTo(Half32(), v));
+#endif
+  }
 };
 /// One channel: what is left of a row behind its vectors.
 struct One {
@@ -58,6 +69,12 @@ struct One {
   static HWY_INLINE V mul(V a, V b) { return a * b; }
   static HWY_INLINE V mul_add(V a, V b, V c) { return a * b + c; }
   static HWY_INLINE V number(double x) { return x; }
+  static HWY_INLINE V relu(V v) { return v <= 0 ? 0 : v; }
+  static HWY_INLINE V where_positive(V gate, V v) { return gate > 0 ? v : 0; }
+  template <class T>
+  static HWY_INLINE V rounded(V v) {
+    return static_cast<V>(static_cast<T>(v));
+  }
 };
 
 /// Calls f.of<Lane, vectors>(k) for the channels from k on, as many vectors at once as the registers hold.
@@ -113,10 +130,11 @@ struct Moments {
   }
 };
 
-template <class T>
+template <class T, bool adds, bool relu>
 struct Normalize {
   const NormRows<T>& in;
   const double *mean, *scale, *shift;
+  const T* added;
   T* y;
   template <class Lane, std::size_t n>
   HWY_INLINE void of(std::size_t k) const {
@@ -125,15 +143,31 @@ struct Normalize {
     for (std::size_t at = k, r = 0; r < in.rows; ++r, at += in.channels)
       for (std::size_t i = 0; i < n; ++i) {
         const std::size_t j = at + i * Lane::lanes();
-        Lane::write(Lane::mul_add(Lane::sub(Lane::read(in.x + j), m.v[i]), a.v[i], b.v[i]), y + j);
+        auto v = Lane::mul_add(Lane::sub(Lane::read(in.x + j), m.v[i]), a.v[i], b.v[i]);
+        // The sum of two rounded numbers in double, rounded when it is stored, is their sum in T.
+        if constexpr (adds) v = Lane::add(Lane::template rounded<T>(v), Lane::read(added + j));
+        if constexpr (relu) v = Lane::relu(v);
+        Lane::write(v, y + j);
       }
   }
 };
 
-template <class T>
+/// How the gradient is read.
+enum class Reads { plain, gated, gated_sum };
+template <class Lane, Reads reads, class T>
+HWY_INLINE typename Lane::V slope_at(const NormSlope<T>& slope, std::size_t j) {
+  auto g = Lane::read(slope.dy + j);
+  if constexpr (reads == Reads::gated_sum) g = Lane::template rounded<T>(Lane::add(g, Lane::read(slope.more + j)));
+  if constexpr (reads != Reads::plain) g = Lane::where_positive(Lane::read(slope.gate + j), g);
+  return g;
+}
+
+template <class T, Reads reads, bool stores>
 struct Sums {
   const NormRows<T>& in;
+  const NormSlope<T>& slope;
   const double* mean;
+  T* gated;
   double *products, *sums;
   template <class Lane, std::size_t n>
   HWY_INLINE void of(std::size_t k) const {
@@ -143,7 +177,8 @@ struct Sums {
     for (std::size_t at = k, r = 0; r < in.rows; ++r, at += in.channels)
       for (std::size_t i = 0; i < n; ++i) {
         const std::size_t j = at + i * Lane::lanes();
-        const auto g = Lane::read(in.dy + j);
+        const auto g = slope_at<Lane, reads>(slope, j);
+        if constexpr (stores) Lane::write(g, gated + j);
         product.v[i] = Lane::mul_add(g, Lane::sub(Lane::read(in.x + j), m.v[i]), product.v[i]);
         sum.v[i] = Lane::add(sum.v[i], g);
       }
@@ -152,9 +187,10 @@ struct Sums {
   }
 };
 
-template <class T>
+template <class T, Reads reads>
 struct Backward {
   const NormRows<T>& in;
+  const NormSlope<T>& from;
   const double *mean, *scale, *slope, *shift;
   T* dx;
   template <class Lane, std::size_t n>
@@ -165,7 +201,7 @@ struct Backward {
       for (std::size_t i = 0; i < n; ++i) {
         const std::size_t j = at + i * Lane::lanes();
         const auto u = Lane::mul_add(Lane::sub(Lane::read(in.x + j), m.v[i]), b.v[i], c.v[i]);
-        Lane::write(Lane::mul_add(Lane::read(in.dy + j), a.v[i], u), dx + j);
+        Lane::write(Lane::mul_add(slope_at<Lane, reads>(from, j), a.v[i], u), dx + j);
       }
   }
 };
@@ -175,17 +211,41 @@ void moments(const NormRows<T>& in, double* mean, double* squares) {
   each_channels(in.channels, Moments<T>{in, mean, squares});
 }
 template <class T>
-void normalize(const NormRows<T>& in, const double* mean, const double* scale, const double* shift, T* y) {
-  each_channels(in.channels, Normalize<T>{in, mean, scale, shift, y});
+void normalize(const NormRows<T>& in, const double* mean, const double* scale, const double* shift,
+               const NormEnd<T>& end, T* y) {
+  const auto run = [&](auto adds, auto relu) HWY_ATTR {
+    each_channels(in.channels, Normalize<T, adds.value, relu.value>{in, mean, scale, shift, end.added, y});
+  };
+  using std::false_type, std::true_type;
+  if (end.added != nullptr && end.relu) return run(true_type(), true_type());
+  if (end.added != nullptr) return run(true_type(), false_type());
+  if (end.relu) return run(false_type(), true_type());
+  run(false_type(), false_type());
+}
+
+/// Calls f with how the slope is read, as a constant.
+template <class T, class F>
+HWY_INLINE void with_reads(const NormSlope<T>& slope, F f) {
+  if (slope.more != nullptr) return f(std::integral_constant<Reads, Reads::gated_sum>());
+  if (slope.gate != nullptr) return f(std::integral_constant<Reads, Reads::gated>());
+  f(std::integral_constant<Reads, Reads::plain>());
 }
 template <class T>
-void sums(const NormRows<T>& in, const double* mean, double* products, double* totals) {
-  each_channels(in.channels, Sums<T>{in, mean, products, totals});
+void sums(const NormRows<T>& in, const NormSlope<T>& slope, const double* mean, T* gated, double* products,
+          double* totals) {
+  with_reads(slope, [&](auto reads) HWY_ATTR {
+    using Plain = Sums<T, reads.value, false>;
+    using Storing = Sums<T, reads.value, true>;
+    if (gated == nullptr) each_channels(in.channels, Plain{in, slope, mean, gated, products, totals});
+    else each_channels(in.channels, Storing{in, slope, mean, gated, products, totals});
+  });
 }
 template <class T>
-void backward(const NormRows<T>& in, const double* mean, const double* scale, const double* slope, const double* shift,
-              T* dx) {
-  each_channels(in.channels, Backward<T>{in, mean, scale, slope, shift, dx});
+void backward(const NormRows<T>& in, const NormSlope<T>& from, const double* mean, const double* scale,
+              const double* slope, const double* shift, T* dx) {
+  with_reads(from, [&](auto reads) HWY_ATTR {
+    each_channels(in.channels, Backward<T, reads.value>{in, from, mean, scale, slope, shift, dx});
+  });
 }
 
 template <class T>

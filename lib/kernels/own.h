@@ -37,6 +37,27 @@ std::unique_ptr<Kernel> pointwise_kernel(const PointwiseGroup& group, int thread
 /// inputs of the first group, then those of the second, and so on; so is out[].
 std::unique_ptr<Kernel> pointwise_kernel(std::span<const PointwiseGroup> groups, int threads, bool generate = true);
 
+/// What follows a batch norm in its kernel.
+struct NormEpilogue {
+  bool add = false;   ///< adds the operand that comes after the node's own, of the result's type
+  bool relu = false;  ///< then. NaN stays NaN
+};
+/// The kernel of a batch norm's forward pass with what follows it; null where there is none for these types. The bits
+/// are those of one kernel after the other.
+std::unique_ptr<Kernel> batch_norm_with(const KernelRequest& request, const NormEpilogue& epilogue);
+
+/// What a batch norm's gradient reads in the place of dy: dy where the last operand is positive, and 0 elsewhere.
+struct NormGate {
+  bool add = false;     ///< of the sum of dy and the operand that comes after the node's own
+  bool stored = false;  ///< it is the kernel's last result
+};
+/// As batch_norm_with(), for batch_norm_backward.
+std::unique_ptr<Kernel> batch_norm_backward_of(const KernelRequest& request, const NormGate& gate);
+
+/// max_pool_backward that keeps what lies where its first operand is positive, the rest is 0; with `column_sums`, the
+/// sums along the last axis, added up in double, are the second result. Null where there is none for these sizes.
+std::unique_ptr<Kernel> max_pool_backward_gated(const KernelRequest& request, bool column_sums);
+
 /// Whether the sum over all elements of a group's one result can be made by sums_kernel().
 bool sums_in_one_pass(const PointwiseGroup& group);
 /// For groups of the same steps the sum over all elements of the result of each, in one pass over the operands: out[k]

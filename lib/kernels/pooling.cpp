@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
+#include "thalweg/graph/opdef.h"
 #include "thalweg/lib/kernels/makers.h"
+#include "thalweg/lib/kernels/own.h"
+#include "thalweg/lib/kernels/pool_rows.h"
 #include "thalweg/lib/kernels/simd.h"
+#include "thalweg/lib/kernels/sums.h"
 #include "thalweg/ops/pool.h"
 
 namespace thalweg {
@@ -57,26 +63,37 @@ void each_window(const Sizes& s, int threads, F f) {
   });
 }
 
-/// Where the largest of a window lies for each channel of a lot: the first of equals, the first NaN.
+/// Where the largest of a window lies for each channel of a lot: the first of equals, the first NaN. What is kept of a
+/// place is as wide as a number, for vectors of both.
 template <class T>
 struct Largest {
+  using Place = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   std::array<T, lot> value;
-  std::array<std::size_t, lot> at;
+  std::array<Place, lot> pixel;  ///< of the sample
+  std::size_t base, step;
 
-  Largest(const Sizes& s, const Window& window, const T* x, std::size_t sample, std::size_t first, std::size_t n) {
+  Largest(const Sizes& s, const Window& window, const T* x, std::size_t sample, std::size_t first, std::size_t n)
+      : base(s.x(sample, 0, 0) + first), step(s.channels) {
     bool start = true;
     window.each([&](Dim row, Dim column) {
-      const std::size_t from = s.x(sample, row, column) + first;
-      for (std::size_t c = 0; c < n; ++c) {
-        const T candidate = x[from + c];
-        if (start || candidate > value[c] || (candidate != candidate && value[c] == value[c])) {
-          value[c] = candidate;
-          at[c] = from + c;
-        }
-      }
+      const T* from = x + s.x(sample, row, column) + first;
+      const auto here = static_cast<Place>(row * s.g.in[1] + column);
+      if (start) std::copy_n(from, n, value.data());
+      if (start) std::fill_n(pixel.data(), n, here);
+      else take(from, here, n);
       start = false;
     });
   }
+  void take(const T* from, Place here, std::size_t n) {
+    if constexpr (std::is_same_v<T, float>) return take_largest()(from, here, n, value.data(), pixel.data());
+    for (std::size_t c = 0; c < n; ++c)
+      if (from[c] > value[c] || (from[c] != from[c] && value[c] == value[c])) {
+        value[c] = from[c];
+        pixel[c] = here;
+      }
+  }
+  std::size_t at(std::size_t c) const { return base + pixel[c] * step + c; }
+  static bool counts(const Sizes& s) { return count(s.g.in[0] * s.g.in[1]) <= std::numeric_limits<Place>::max(); }
 };
 
 /// Windows of 2x2 that neither overlap nor hang over, of f32: the pooling of most nets.
@@ -107,21 +124,59 @@ std::unique_ptr<Kernel> max_forward_by_twos(const Sizes& s, int threads) {
   });
 }
 
+/// One row of windows, with the pixels behind the last of them, which are in none.
+void give_row_of_twos(const Sizes& s, const void* const* in, float* dx, std::size_t sample, Dim row, float* gated) {
+  const float* x = input<float>(in, 0);
+  const std::size_t top = s.x(sample, 2 * row, 0), bottom = s.x(sample, 2 * row + 1, 0), line = bottom - top;
+  const std::size_t used = 2 * count(s.g.out[1]) * s.channels;
+  simd().max_pool_2x2_backward(x + top, x + bottom, input<float>(in, 1) + s.y(sample, row, 0), dx + top, dx + bottom,
+                               count(s.g.out[1]), s.channels, gated);
+  std::fill(dx + top + used, dx + bottom, 0.0f);
+  std::fill(dx + bottom + used, dx + bottom + line, 0.0f);
+  if (row + 1 == s.g.out[0]) std::fill(dx + bottom + line, dx + s.x(sample + 1, 0, 0), 0.0f);
+}
+
 std::unique_ptr<Kernel> max_backward_by_twos(const Sizes& s, int threads) {
   return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
     each_row_of_twos(s, threads, [&](std::size_t sample, Dim row) {
-      const float* x = input<float>(in, 0);
-      float* dx = output<float>(out);
-      const std::size_t top = s.x(sample, 2 * row, 0), bottom = s.x(sample, 2 * row + 1, 0), line = bottom - top;
-      // An odd pixel at the end of a row, or an odd row at the end, is in no window.
-      const std::size_t used = 2 * count(s.g.out[1]) * s.channels;
-      simd().max_pool_2x2_backward(x + top, x + bottom, input<float>(in, 1) + s.y(sample, row, 0), dx + top,
-                                   dx + bottom, count(s.g.out[1]), s.channels);
-      std::fill(dx + top + used, dx + bottom, 0.0f);
-      std::fill(dx + bottom + used, dx + bottom + line, 0.0f);
-      if (row + 1 == s.g.out[0]) std::fill(dx + bottom + line, dx + s.x(sample + 1, 0, 0), 0.0f);
+      give_row_of_twos(s, in, output<float>(out), sample, row, nullptr);
     });
   });
+}
+
+/// As max_backward_by_twos(), behind the gate of a relu whose result x is: only the largest of a window matters, and if
+/// that is not positive nothing passes. What passes is summed from a line of it, where it is dense.
+std::unique_ptr<Kernel> gated_by_twos(const Sizes& s, int threads, bool column_sums) {
+  const std::size_t rows = count(s.g.out[0]), width = count(s.g.out[1]), c = s.channels;
+  // As many rows of windows at once as the first-level cache holds beside the pixels.
+  const std::size_t at_once = std::max<std::size_t>(1, 2048 / (width * c));
+  const std::size_t line = rounded_up((at_once * width * c + 8) * sizeof(float)) / sizeof(double);
+  const std::size_t stride = line + 2 * c;
+  const RowChunks chunks(s.samples * rows, 4 * width * c);
+  const auto run = [=](const void* const* in, void* const* out, void* scratch) {
+    auto* room = static_cast<double*>(scratch);
+    chunks.each(threads, stride, room, [&](std::size_t begin, std::size_t end, double* own) {
+      auto* gated = reinterpret_cast<float*>(own);
+      double *totals = own + line, *part = totals + c;
+      std::fill_n(totals, c, 0.0);
+      for (std::size_t first = begin; first < end; first += at_once) {
+        const std::size_t n = std::min(at_once, end - first);
+        for (std::size_t k = 0; k < n; ++k)
+          give_row_of_twos(s, in, output<float>(out), (first + k) / rows, static_cast<Dim>((first + k) % rows),
+                           gated + k * width * c);
+        if (!column_sums) continue;
+        simd().add_rows_f32(gated, n * width, c, part, c);
+        for (std::size_t k = 0; k < c; ++k) totals[k] += part[k];
+      }
+    });
+    for (std::size_t k = 0; column_sums && k < c; ++k) {
+      double total = 0;
+      for (std::size_t chunk = 0; chunk < chunks.chunks; ++chunk) total += room[chunk * stride + line + k];
+      output<float>(out, 1)[k] = static_cast<float>(total);
+    }
+  };
+  return kernel_of(column_sums ? "max_pool_backward+gate+column_sums" : "max_pool_backward+gate",
+                   chunks.room_bytes(stride), run);
 }
 
 template <class T>
@@ -161,13 +216,14 @@ std::unique_ptr<Kernel> max_backward(const KernelRequest& request) {
   const int threads = request.threads;
   if constexpr (std::is_same_v<T, float>)
     if (is_by_twos(s)) return max_backward_by_twos(s, threads);
+  if (!Largest<T>::counts(s)) return nullptr;
   return kernel_of("max_pool_backward", 0, [s, threads](const void* const* in, void* const* out, void*) {
     T* dx = output<T>(out);
     clear(s, threads, dx);
     each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
       const Largest<T> largest(s, Window(s.g, row, column), input<T>(in, 0), sample, first, n);
       const T* dy = input<T>(in, 1) + s.y(sample, row, column) + first;
-      for (std::size_t c = 0; c < n; ++c) dx[largest.at[c]] += dy[c];
+      for (std::size_t c = 0; c < n; ++c) dx[largest.at(c)] += dy[c];
     });
   });
 }
@@ -176,11 +232,12 @@ template <class T>
 std::unique_ptr<Kernel> max_pick(const KernelRequest& request) {
   const Sizes s(request.node.attrs, request.in[0].shape, false);
   const int threads = request.threads;
+  if (!Largest<T>::counts(s)) return nullptr;
   return kernel_of("max_pool_pick", 0, [s, threads](const void* const* in, void* const* out, void*) {
     each_window(s, threads, [&](std::size_t sample, Dim row, Dim column, std::size_t first, std::size_t n) {
       const Largest<T> largest(s, Window(s.g, row, column), input<T>(in, 0), sample, first, n);
       T* y = output<T>(out) + s.y(sample, row, column) + first;
-      for (std::size_t c = 0; c < n; ++c) y[c] = input<T>(in, 1)[largest.at[c]];
+      for (std::size_t c = 0; c < n; ++c) y[c] = input<T>(in, 1)[largest.at(c)];
     });
   });
 }
@@ -236,5 +293,11 @@ constexpr NamedMaker makers[] = {
 }  // namespace
 
 std::span<const NamedMaker> pooling_makers() { return makers; }
+
+std::unique_ptr<Kernel> max_pool_backward_gated(const KernelRequest& request, bool column_sums) {
+  if (request.out[0].dtype != DType::f32 || request.in[0].dtype != DType::f32) return nullptr;
+  const Sizes s(request.node.attrs, request.in[0].shape, false);
+  return is_by_twos(s) ? gated_by_twos(s, request.threads, column_sums) : nullptr;
+}
 
 }  // namespace thalweg

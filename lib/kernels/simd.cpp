@@ -323,20 +323,42 @@ struct Pixels {
     const Larger larger;
     return larger(d, larger(d, at[0], at[1]), larger(d, at[2], at[3]));
   }
+  /// Where the largest is positive, and none is NaN.
+  HWY_INLINE hn::Mask<D8> has_positive() const { return hn::Gt(largest(), hn::Zero(D8())); }
   /// Gives dy to the first of the largest (or the first NaN), and zero to the others.
   HWY_INLINE void give(V8 dy, float* top, float* bottom, std::size_t channels) const {
     const D8 d;
-    V8 best = at[0], share[4] = {dy, hn::Zero(d), hn::Zero(d), hn::Zero(d)};
-    for (std::size_t k = 1; k < 4; ++k) {
-      const auto wins = hn::Or(hn::Gt(at[k], best), hn::AndNot(hn::IsNaN(best), hn::IsNaN(at[k])));
-      best = hn::IfThenElse(wins, at[k], best);
-      for (std::size_t before = 0; before < k; ++before) share[before] = hn::IfThenZeroElse(wins, share[before]);
-      share[k] = hn::IfThenElseZero(wins, dy);
-    }
+    V8 share[4];
+    // NaN, or infinities of both signs, are in one of them: rare, and told by a sum.
+    const auto unclear = hn::IsNaN(hn::Add(hn::Add(at[0], at[1]), hn::Add(at[2], at[3])));
+    if (HWY_LIKELY(hn::AllFalse(d, unclear))) share_out(dy, share);
+    else share_in_turn(dy, share);
     hn::StoreU(share[0], d, top);
     hn::StoreU(share[1], d, top + channels);
     hn::StoreU(share[2], d, bottom);
     hn::StoreU(share[3], d, bottom + channels);
+  }
+
+ private:
+  HWY_INLINE void share_out(V8 dy, V8* share) const {
+    const V8 most = hn::Max(hn::Max(at[0], at[1]), hn::Max(at[2], at[3]));
+    for (std::size_t k = 0; k < 3; ++k) {
+      const auto wins = hn::Eq(at[k], most);
+      share[k] = hn::IfThenElseZero(wins, dy);
+      dy = hn::IfThenZeroElse(wins, dy);
+    }
+    share[3] = dy;
+  }
+  HWY_INLINE void share_in_turn(V8 dy, V8* share) const {
+    const D8 d;
+    V8 best = at[0];
+    share[0] = dy;
+    for (std::size_t k = 1; k < 4; ++k) {
+      const auto wins = hn::Or(hn::Gt(at[k], best), hn::AndNot(hn::IsNaN(best), hn::IsNaN(at[k])));
+      best = hn::IfThenElse(wins, at[k], best);
+      for (std::size_t before = 0; before < k; ++before) share[before] = hn::IfThenZeroElse(wins, share[before]);
+      share[k] = hn::IfThenElse(wins, dy, hn::Zero(d));
+    }
   }
 };
 
@@ -348,12 +370,16 @@ std::size_t reaching(std::size_t windows, std::size_t channels) {
   const std::size_t kept_back = (over + channels - 1) / channels;
   return windows > kept_back ? windows - kept_back : 0;
 }
-/// One pixel of each of two rows beside each other, with room behind.
+/// The pixels of one window, with room behind.
 struct Corner {
-  float rows[2][2 * pooled_channels + 16] = {};
-  void take(const float* top, const float* bottom, std::size_t channels) {
-    std::copy_n(top, 2 * channels, rows[0]);
-    std::copy_n(bottom, 2 * channels, rows[1]);
+  float rows[2][2 * pooled_channels + lanes_of_8];
+  Corner(const float* top, const float* bottom, std::size_t channels) {
+    take(top, 2 * channels, rows[0]);
+    take(bottom, 2 * channels, rows[1]);
+  }
+  static void take(const float* from, std::size_t n, float* to) {
+    std::copy_n(from, n, to);
+    std::fill_n(to + n, lanes_of_8, 0.0f);
   }
 };
 
@@ -364,36 +390,52 @@ void max_pool_2x2(const float* top, const float* bottom, float* y, std::size_t w
     for (std::size_t c = 0; c < channels; c += lanes)
       hn::StoreU(Pixels(top + c, bottom + c, channels).largest(), d, y + c);
   for (std::size_t w = free; w < windows; ++w, top += 2 * channels, bottom += 2 * channels, y += channels) {
-    Corner in;
-    in.take(top, bottom, channels);
-    float result[pooled_channels + 8];
+    const Corner in(top, bottom, channels);
+    float result[pooled_channels + lanes_of_8];
     for (std::size_t c = 0; c < channels; c += lanes)
       hn::StoreU(Pixels(in.rows[0] + c, in.rows[1] + c, channels).largest(), d, result + c);
     std::copy_n(result, channels, y);
   }
 }
 
-void max_pool_2x2_backward(const float* top, const float* bottom, const float* dy, float* dtop, float* dbottom,
-                           std::size_t windows, std::size_t channels) {
+/// What a window gives: dy, or where only positive numbers let it through what they do; that is then stored too.
+HWY_INLINE V8 let_through(const Pixels& pixels, const float* dy, float* gated) {
   const D8 d;
-  const std::size_t lanes = hn::Lanes(d), free = reaching(windows, channels);
+  if (gated == nullptr) return hn::LoadU(d, dy);
+  const V8 given = hn::IfThenElseZero(pixels.has_positive(), hn::LoadU(d, dy));
+  hn::StoreU(given, d, gated);
+  return given;
+}
+
+/// One window whose vectors would reach into memory of others: in copies.
+void give_in_copies(const float* top, const float* bottom, const float* dy, float* dtop, float* dbottom,
+                    std::size_t channels, float* gated) {
+  constexpr std::size_t room = pooled_channels + lanes_of_8;
+  const Corner in(top, bottom, channels);
+  float slope[room], passed[room], out[4][room];
+  Corner::take(dy, channels, slope);
+  for (std::size_t c = 0; c < channels; c += hn::Lanes(D8())) {
+    const Pixels pixels(in.rows[0] + c, in.rows[1] + c, channels);
+    pixels.give(let_through(pixels, slope + c, gated == nullptr ? nullptr : passed + c), out[0] + c, out[2] + c, room);
+  }
+  if (gated != nullptr) std::copy_n(passed, channels, gated);
+  std::copy_n(out[0], channels, dtop);
+  std::copy_n(out[1], channels, dtop + channels);
+  std::copy_n(out[2], channels, dbottom);
+  std::copy_n(out[3], channels, dbottom + channels);
+}
+
+void max_pool_2x2_backward(const float* top, const float* bottom, const float* dy, float* dtop, float* dbottom,
+                           std::size_t windows, std::size_t channels, float* gated) {
+  const std::size_t lanes = hn::Lanes(D8()), free = reaching(windows, channels);
   for (std::size_t w = 0; w < windows; ++w) {
-    if (w < free) {
-      for (std::size_t c = 0; c < channels; c += lanes)
-        Pixels(top + c, bottom + c, channels).give(hn::LoadU(d, dy + c), dtop + c, dbottom + c, channels);
+    if (w >= free) {
+      give_in_copies(top, bottom, dy, dtop, dbottom, channels, gated);
     } else {
-      // Channel by channel in a corner of its own.
-      Corner in;
-      in.take(top, bottom, channels);
-      for (std::size_t c = 0; c < channels; ++c) {
-        float one[lanes_of_8], out[4 * lanes_of_8];
-        std::fill_n(one, lanes, dy[c]);
-        Pixels(in.rows[0] + c, in.rows[1] + c, channels)
-            .give(hn::LoadU(d, one), out, out + 2 * lanes, lanes);
-        dtop[c] = out[0];
-        dtop[channels + c] = out[lanes];
-        dbottom[c] = out[2 * lanes];
-        dbottom[channels + c] = out[3 * lanes];
+      for (std::size_t c = 0; c < channels; c += lanes) {
+        const Pixels pixels(top + c, bottom + c, channels);
+        const V8 given = let_through(pixels, dy + c, gated == nullptr ? nullptr : gated + c);
+        pixels.give(given, dtop + c, dbottom + c, channels);
       }
     }
     top += 2 * channels;
@@ -401,6 +443,7 @@ void max_pool_2x2_backward(const float* top, const float* bottom, const float* d
     dy += channels;
     dtop += 2 * channels;
     dbottom += 2 * channels;
+    if (gated != nullptr) gated += channels;
   }
 }
 

@@ -85,9 +85,10 @@ struct SimdTable {
   /// The largest of each 2x2 window of two rows of pixels, NaN where there is one; windows do not overlap. At most
   /// pooled_channels channels, or a multiple of 8.
   void (*max_pool_2x2)(const float* top, const float* bottom, float* y, std::size_t windows, std::size_t channels);
-  /// Writes dy where the first of the largest (or the first NaN) of its window is, and zeros elsewhere in it.
+  /// Writes dy where the first of the largest (or the first NaN) of its window is, and zeros elsewhere in it. Unless
+  /// `gated` is null, dy counts as 0 where the largest is not positive, and what is left of it is written there.
   void (*max_pool_2x2_backward)(const float* top, const float* bottom, const float* dy, float* dtop, float* dbottom,
-                                std::size_t windows, std::size_t channels);
+                                std::size_t windows, std::size_t channels, float* gated);
 };
 /// The table of the best instruction set that this machine has.
 const SimdTable& simd();

@@ -263,8 +263,12 @@ TEST_P(Floats, Pooling) {
     const Value dy = a(y.type());
     check_drawn(y);
     // Up to nine windows that overlap, of numbers up to 2.
-    check_drawn(max_pool_backward(x, dy, row.window, row.options), {.rounding = 4, .absolute = 100});
-    check_drawn(max_pool_pick(x, a(x.type()), row.window, row.options));
+    const Value dx = max_pool_backward(x, dy, row.window, row.options);
+    const Value picked = max_pool_pick(x, a(x.type()), row.window, row.options);
+    on_every_target([&] {
+      check_drawn(dx, {.rounding = 4, .absolute = 100});
+      check_drawn(picked);
+    });
     for (const bool include : {false, true}) {
       PoolOptions options = row.options;
       options.count_include_pad = include;
@@ -288,6 +292,13 @@ TEST_P(Floats, PoolingLetsNaNThroughAndTakesTheFirstOfEquals) {
   for (std::size_t i = 0; i < slopes.size(); ++i) slopes[i] = static_cast<double>(i + 1);
   check(max_pool(wide, 2), {many});
   check(max_pool_backward(wide, a(t({1, 1, 32, 3})), 2), {many, slopes});
+  // Windows that overlap, over more channels than a vector holds.
+  const Value deep = a(t({1, 5, 5, 21}));
+  const Value given = max_pool_backward(deep, a(t({1, 2, 2, 21})), 3, {.strides = 2});
+  Numbers pixels(5 * 5 * 21), gradients(2 * 2 * 21);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = i % 17 == 5 ? nan : static_cast<double>(i * i % 5);
+  for (std::size_t i = 0; i < gradients.size(); ++i) gradients[i] = static_cast<double>(i + 1);
+  on_every_target([&] { check(given, {pixels, gradients}); });
 }
 
 TEST_P(Floats, Softmax) {
