@@ -294,14 +294,14 @@ std::optional<Sizes> sizes_of(const KernelRequest& request) {
   return request.node.op->name == "matmul" ? sizes_of_matmul(request) : sizes_of_convolution(request);
 }
 
-/// Whether written tiles win against oneDNN: where they are filled.
+/// Whether written tiles win against oneDNN: where they are filled, and cut evenly.
 bool suits_tiles(const Sizes& s, const ProductTiles& tiles, int threads) {
   const std::size_t columns = is_turned(s, tiles, threads) ? s.m : s.n, rows = columns == s.n ? s.m : s.n;
   const std::size_t panels = (columns + tiles.width - 1) / tiles.width;
   const auto parts = static_cast<std::size_t>(parts_of(threads, panels, grain_of(rows * s.k * tiles.width / 8)));
-  // Threads that write to the same lines wait for each other.
-  if (parts > 1 && columns % tiles.lanes != 0) return false;
-  const std::size_t empty = (panels + parts - 1) / parts * parts * tiles.width - columns;
+  // Threads that write to the same lines would wait for each other, and for one with a panel more.
+  if (columns % tiles.lanes != 0 || 8 * ((panels + parts - 1) / parts * parts) > 9 * panels) return false;
+  const std::size_t empty = panels * tiles.width - columns;
   // Numbers that meet are then in the same lines of a cache, and push each other out.
   constexpr std::size_t cache_step = 1024;
   if (s.a_transposed) return s.m % cache_step != 0 && 6 * empty <= columns;
