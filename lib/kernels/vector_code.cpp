@@ -26,8 +26,8 @@ static_assert(vector_elements == VectorWriter::lanes);
 constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
 /// Writes one loop. Its body is written once for a whole vector and once for each number of elements that may be left
-/// (with AVX-512, whose masks may be any, once for all numbers); each time the registers are handed out anew: a line that
-/// no register is left for goes to the frame, the one whose next use is the farthest first.
+/// (with AVX-512, which masks any number of them, once for all); each time the registers are handed out anew: a line
+/// that no register is left for goes to the frame, the one whose next use is the farthest first.
 class LoopWriter : public VectorWriter {
  public:
   /// `spare` registers are not needed by the body: what it would read from memory each time may stay in them.
@@ -455,8 +455,8 @@ class LoopWriter : public VectorWriter {
   }
 
   /// A subnormal factor or product costs a multiplication 100 cycles and more, and averages that fade away stay
-  /// subnormal: the least number times 0.9 is rounded up to itself. Such vectors are multiplied in double instead, where
-  /// nothing is subnormal, by a body of their own.
+  /// subnormal: the least number times 0.9 is rounded up to itself. Such vectors are multiplied in double instead,
+  /// where nothing is subnormal, by a body of their own.
   void test_for_subnormals() {
     constexpr std::uint8_t subnormal = 0x20;
     const Opmask any = free_mask(), other(any.getIdx() + 1);
@@ -583,9 +583,9 @@ class LoopWriter : public VectorWriter {
     }
   }
 
-  /// The root of f32 without the divider, which has enough to do in an optimizer's quotient: 1/√x to 14 bits, a step of
-  /// Newton's for √x and for half of 1/√x, and √x corrected by what its square leaves of x. That is the correctly rounded
-  /// root of every number in the range, as a test has tried; for the others the instruction is left.
+  /// The root of f32 without the divider, which has enough to do in an optimizer's quotient: 1/√x to 14 bits, a step
+  /// of Newton's for √x and for half of 1/√x, and √x corrected by what its square leaves of x. That is the correctly
+  /// rounded root of every number in the range, as a test tries; for the others the instruction is left.
   void root(std::size_t i) {
     constexpr std::uint32_t least = 0x0f800000, beyond = 0x7f800000;  // 2^-96, infinity
     const Ymm x = reg(lines_[i].x[0], i);
