@@ -51,11 +51,6 @@ class LoopWriter : public VectorWriter {
     int reg = -1;
     int slot = -1;
   };
-  /// A root that its registers' code does not cover.
-  struct Root {
-    Xbyak::Label by_instruction, done;
-    int to, x;
-  };
   /// A body for vectors with subnormal factors, which stands behind the loop.
   struct Careful {
     Xbyak::Label begin, done;
@@ -228,7 +223,6 @@ class LoopWriter : public VectorWriter {
     pop(rbp);
     ret();
     write_careful();
-    write_roots();
     write_constants();
     rewrite(frame_size_at, static_cast<std::uint64_t>(most_frame_ + bytes_), 4);
   }
@@ -557,7 +551,6 @@ class LoopWriter : public VectorWriter {
       case VectorOp::narrow_mask: return narrowed(i);
       case VectorOp::sqrt: {
         const bool f64 = l.lane == VectorLane::f64;
-        if (wide_ && !f64) return root(i);
         const Operand& x = any(l.x[0]);
         const Ymm to = target(i);
         return f64 ? vsqrtpd(to, x) : vsqrtps(to, x);
@@ -580,41 +573,6 @@ class LoopWriter : public VectorWriter {
         return;
       }
       default: return two(i);
-    }
-  }
-
-  /// The root of f32 without the divider, which has enough to do in an optimizer's quotient: 1/√x to 14 bits, a step
-  /// of Newton's for √x and for half of 1/√x, and √x corrected by what its square leaves of x. That is the correctly
-  /// rounded root of every number in the range, as a test tries; for the others the instruction is left.
-  void root(std::size_t i) {
-    constexpr std::uint32_t least = 0x0f800000, beyond = 0x7f800000;  // 2^-96, infinity
-    const Ymm x = reg(lines_[i].x[0], i);
-    const Ymm to = vec(take_register(i)), half_inverse = vec(take_register(i)), rest = vec(take_register(i));
-    hold(to.getIdx(), i);
-    Xbyak::Label by_instruction, done;
-    vpsubd(rest, x, constant32(least));
-    vpcmpud(free_mask(), rest, constant32(beyond - least), 1);
-    kortestw(free_mask(), free_mask());
-    jnc(by_instruction, T_NEAR);
-    const Address one_half = constant32(0x3f000000);
-    vrsqrt14ps(half_inverse, x);
-    vmulps(to, x, half_inverse);
-    vmulps(half_inverse, half_inverse, one_half);
-    vmovups(rest, one_half);
-    vfnmadd231ps(rest, half_inverse, to);
-    vfmadd231ps(to, to, rest);
-    vfmadd231ps(half_inverse, half_inverse, rest);
-    vmovaps(rest, x);
-    vfnmadd231ps(rest, to, to);
-    vfmadd231ps(to, rest, half_inverse);
-    L(done);
-    roots_.push_back({by_instruction, done, to.getIdx(), x.getIdx()});
-  }
-  void write_roots() {
-    for (Root& root : roots_) {
-      L(root.by_instruction);
-      vsqrtps(vec(root.to), vec(root.x));
-      jmp(root.done, T_NEAR);
     }
   }
 
@@ -975,7 +933,6 @@ class LoopWriter : public VectorWriter {
   std::array<bool, most_held> locked_{};
   std::vector<int> register_of_, spill_, free_spills_, ended_spills_;
   std::vector<bool> stored_;
-  std::vector<Root> roots_;
   std::vector<Careful> careful_;
   bool is_careful_ = false;
   Ymm any_register_;
