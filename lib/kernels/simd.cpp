@@ -131,11 +131,26 @@ HWY_INLINE void add16(const float* x, double* lane) {
     hn::StoreU(hn::Add(hn::LoadU(d, lane + i), Wide::load(x + i)), d, lane + i);
 }
 
+/// Fewer than sum_lanes of them.
+HWY_INLINE void add_rest(const float* x, std::size_t n, double* lane) {
+#if HWY_TARGET <= HWY_AVX2  // masks leave what is beyond them unread; sums of single lanes would be waited for
+  const D64 d;
+  const Half32 half;
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t i = 0; i < n; i += lanes) {
+    const auto these = hn::MaskedLoad(hn::FirstN(half, std::min(lanes, n - i)), half, x + i);
+    hn::StoreU(hn::Add(hn::LoadU(d, lane + i), hn::PromoteTo(d, these)), d, lane + i);
+  }
+#else
+  for (std::size_t i = 0; i < n; ++i) lane[i] += static_cast<double>(x[i]);
+#endif
+}
+
 double sum_f32(const float* x, std::size_t n) {
   double lane[sum_lanes] = {};
   const std::size_t body = n - n % sum_lanes;
   for (std::size_t i = 0; i < body; i += sum_lanes) add16(x + i, lane);
-  for (std::size_t i = body; i < n; ++i) lane[i - body] += static_cast<double>(x[i]);
+  add_rest(x + body, n - body, lane);
   return tree(lane);
 }
 
@@ -449,87 +464,98 @@ void max_pool_2x2_backward(const float* top, const float* bottom, const float* d
 
 // ---------------------------------------------------------------- cross entropy
 
-/// Rows that go through cross_entropy_rows() together, in lanes: what a step of it computes for one vector does not
-/// wait for what it computes for the next.
-constexpr std::size_t entropy_rows = 16;
-static_assert(entropy_rows % wide_lanes == 0);
-
-/// Up to entropy_rows rows; lanes without a row repeat the first.
-HWY_NOINLINE void cross_entropy_rows(const CrossEntropyRows& c, std::size_t first, std::size_t rows) {
-  const D64 d;
-  const std::size_t lanes = hn::Lanes(d), classes = c.classes, end = (rows + lanes - 1) / lanes * lanes;
-  HWY_ALIGN float logit[cross_entropy_classes * entropy_rows], dy[entropy_rows];
-  HWY_ALIGN double label[entropy_rows], exponential[cross_entropy_classes * entropy_rows];
-  HWY_ALIGN double highest[entropy_rows], other[entropy_rows], place[entropy_rows], chosen[entropy_rows];
-  const auto fill = [&](auto* lane_of, auto value) HWY_ATTR {
-    for (std::size_t lane = 0; lane < rows; ++lane) lane_of[lane] = value(lane);
-    std::fill(lane_of + rows, lane_of + end, lane_of[0]);
-  };
-  for (std::size_t k = 0; k < classes; ++k)
-    fill(logit + k * entropy_rows, [from = c.x + first * classes + k, classes](std::size_t lane) HWY_ATTR {
-      return from[lane * classes];
-    });
-  fill(label, [&](std::size_t lane) HWY_ATTR { return static_cast<double>(c.labels[first + lane]); });
-  if (c.dx != nullptr)
-    fill(dy, [from = c.dy + first * c.dy_step, step = c.dy_step](std::size_t lane) HWY_ATTR {
-      return from[lane * step];
-    });
-  const V64 zero = hn::Zero(d), one = hn::Set(d, 1.0);
-  const auto x = [&](std::size_t k, std::size_t v) HWY_ATTR { return Wide::load(logit + k * entropy_rows + v); };
-  const Larger larger;
-  for (std::size_t v = 0; v < end; v += lanes) {
-    V64 largest = x(0, v);
-    for (std::size_t k = 1; k < classes; ++k) largest = larger(d, largest, x(k, v));
-    hn::StoreU(largest, d, highest + v);
+using VHalf = hn::Vec<Half32>;
+/// A whole vector of rows of a few classes, and a vector for each class; false for other numbers of classes.
+HWY_INLINE bool load_rows(const float* from, std::size_t classes, VHalf* to) {
+  const Half32 half;
+  switch (classes) {
+    case 2: hn::LoadInterleaved2(half, from, to[0], to[1]); return true;
+    case 3: hn::LoadInterleaved3(half, from, to[0], to[1], to[2]); return true;
+    case 4: hn::LoadInterleaved4(half, from, to[0], to[1], to[2], to[3]); return true;
+    default: return false;
   }
-  for (std::size_t k = 0; k < classes; ++k)
-    for (std::size_t v = 0; v < end; v += lanes)
-      hn::StoreU(exp(d, hn::Sub(x(k, v), hn::LoadU(d, highest + v))), d, exponential + k * entropy_rows + v);
-  // The first largest logit's own term is exactly 1, and keeping it apart keeps a loss near zero exact. (Infinity less
-  // infinity is not 0: no term is then 1.)
-  for (std::size_t v = 0; v < end; v += lanes) {
-    const V64 labels = hn::LoadU(d, label + v), largest = hn::LoadU(d, highest + v);
-    V64 others = hn::Sub(largest, largest), at = hn::Set(d, -1.0), at_label = zero;
-    for (std::size_t k = 0; k < classes; ++k) {
-      const V64 number = hn::Set(d, static_cast<double>(k));
-      const auto is_first = hn::And(hn::Eq(x(k, v), largest), hn::Lt(at, zero));
-      at = hn::IfThenElse(is_first, number, at);
-      at_label = hn::IfThenElse(hn::Eq(labels, number), x(k, v), at_label);
-      const V64 e = hn::LoadU(d, exponential + k * entropy_rows + v);
-      others = hn::Add(others, hn::IfThenZeroElse(is_first, e));
-    }
-    hn::StoreU(others, d, other + v);
-    hn::StoreU(at, d, place + v);
-    hn::StoreU(hn::Sub(largest, at_label), d, chosen + v);
-  }
-  if (c.loss != nullptr) {
-    HWY_ALIGN float result[entropy_rows];
-    for (std::size_t v = 0; v < end; v += lanes)
-      Wide::store(hn::Add(log1p(d, hn::LoadU(d, other + v)), hn::LoadU(d, chosen + v)), result + v);
-    std::copy_n(result, rows, c.loss + first);
-  }
-  if (c.dx == nullptr) return;
-  for (std::size_t v = 0; v < end; v += lanes) {
-    const V64 labels = hn::LoadU(d, label + v), others = hn::LoadU(d, other + v), at = hn::LoadU(d, place + v);
-    const V64 part = hn::Div(one, hn::Add(others, one)), slope = Wide::load(dy + v);
-    for (std::size_t k = 0; k < classes; ++k) {
-      const V64 number = hn::Set(d, static_cast<double>(k));
-      const V64 share = hn::Mul(hn::LoadU(d, exponential + k * entropy_rows + v), part);
-      // Softmax less one at the label; where that is the largest, without the cancellation.
-      const V64 less_one = hn::IfThenElse(hn::Eq(at, number), hn::Neg(hn::Mul(others, part)), hn::Sub(share, one));
-      Wide::store(hn::Mul(hn::IfThenElse(hn::Eq(labels, number), less_one, share), slope),
-                  logit + k * entropy_rows + v);
-    }
-  }
-  for (std::size_t k = 0; k < classes; ++k) {
-    float* const to = c.dx + first * classes + k;
-    for (std::size_t lane = 0; lane < rows; ++lane) to[lane * classes] = logit[k * entropy_rows + lane];
+}
+HWY_INLINE void store_rows(const VHalf* from, std::size_t classes, float* to) {
+  const Half32 half;
+  switch (classes) {
+    case 2: return hn::StoreInterleaved2(from[0], from[1], half, to);
+    case 3: return hn::StoreInterleaved3(from[0], from[1], from[2], half, to);
+    default: return hn::StoreInterleaved4(from[0], from[1], from[2], from[3], half, to);
   }
 }
 
+/// Up to a vector of rows; lanes without a row repeat the last one.
+HWY_NOINLINE void cross_entropy_rows(const CrossEntropyRows& c, std::size_t first, std::size_t rows) {
+  const D64 d;
+  const Half32 half;
+  const hn::RebindToSigned<Half32> indices;
+  const hn::RebindToSigned<D64> whole;
+  const std::size_t lanes = hn::Lanes(d), classes = c.classes;
+  HWY_ALIGN double logit[cross_entropy_classes * wide_lanes], exponential[cross_entropy_classes * wide_lanes];
+  const auto number = [](std::size_t n) { return static_cast<std::int32_t>(n); };
+  const auto row = hn::Min(hn::Iota(indices, 0), hn::Set(indices, number(rows - 1)));
+  const auto place = hn::Mul(row, hn::Set(indices, number(classes)));
+  const V64 zero = hn::Zero(d), one = hn::Set(d, 1.0);
+  const auto x = [&](std::size_t k) HWY_ATTR { return hn::LoadU(d, logit + k * lanes); };
+  const auto e = [&](std::size_t k) HWY_ATTR { return hn::LoadU(d, exponential + k * lanes); };
+  const Larger larger;
+  VHalf few[4];
+  const float* const from = c.x + first * classes;
+  const bool whole_rows = rows == lanes && load_rows(from, classes, few);
+  const auto loaded = [&](std::size_t k) HWY_ATTR {
+    return hn::PromoteTo(d, whole_rows ? few[k] : hn::GatherIndex(half, from + k, place));
+  };
+  V64 largest = loaded(0);
+  hn::StoreU(largest, d, logit);
+  for (std::size_t k = 1; k < classes; ++k) {
+    const V64 other = loaded(k);
+    hn::StoreU(other, d, logit + k * lanes);
+    largest = larger(d, largest, other);
+  }
+  for (std::size_t k = 0; k < classes; ++k)
+    hn::StoreU(exp(d, hn::Sub(x(k), largest)), d, exponential + k * lanes);
+  // The first largest logit's own term is exactly 1, and keeping it apart keeps a loss near zero exact. (Infinity less
+  // infinity is not 0: no term is then 1.)
+  // One by one, as they were written just before: a vector of them would have to wait for all these writes.
+  const auto labels =
+      hn::GatherIndex(whole, c.labels + first, hn::Min(hn::Iota(whole, 0), hn::Set(whole, number(rows - 1))));
+  const auto is_label = [&](std::size_t k) HWY_ATTR {
+    return hn::RebindMask(d, hn::Eq(labels, hn::Set(whole, static_cast<std::int64_t>(k))));
+  };
+  V64 others = hn::Sub(largest, largest), at = hn::Set(d, -1.0), at_label = zero;
+  for (std::size_t k = 0; k < classes; ++k) {
+    const auto is_first = hn::And(hn::Eq(x(k), largest), hn::Lt(at, zero));
+    at = hn::IfThenElse(is_first, hn::Set(d, static_cast<double>(k)), at);
+    at_label = hn::IfThenElse(is_label(k), x(k), at_label);
+    others = hn::Add(others, hn::IfThenZeroElse(is_first, e(k)));
+  }
+  if (c.dx != nullptr) {
+    const V64 part = hn::Div(one, hn::Add(others, one));
+    const V64 slope = c.dy_step == 0 ? hn::Set(d, static_cast<double>(*c.dy))
+                                     : hn::PromoteTo(d, hn::GatherIndex(half, c.dy + first, row));
+    for (std::size_t k = 0; k < classes; ++k) {
+      const V64 share = hn::Mul(e(k), part);
+      // Softmax less one at the label; where that is the largest, without the cancellation.
+      const auto is_largest = hn::Eq(at, hn::Set(d, static_cast<double>(k)));
+      const V64 less_one = hn::IfThenElse(is_largest, hn::Neg(hn::Mul(others, part)), hn::Sub(share, one));
+      const auto slope_here = hn::DemoteTo(half, hn::Mul(hn::IfThenElse(is_label(k), less_one, share), slope));
+      if (whole_rows) few[k] = slope_here;
+      else hn::ScatterIndex(slope_here, half, c.dx + first * classes + k, place);
+    }
+    if (whole_rows) store_rows(few, classes, c.dx + first * classes);
+  }
+  if (c.loss == nullptr) return;
+  HWY_ALIGN float result[wide_lanes];
+  float* const to = rows == lanes ? c.loss + first : result;
+  Wide::store(hn::Add(log1p(d, others), hn::Sub(largest, at_label)), to);
+  if (rows < lanes) std::copy_n(result, rows, c.loss + first);
+}
+
 void cross_entropy_f32(const CrossEntropyRows& c) {
-  for (std::size_t row = 0; row < c.rows; row += entropy_rows)
-    cross_entropy_rows(c, row, std::min(entropy_rows, c.rows - row));
+  const std::size_t lanes = hn::Lanes(D64());
+  if (c.rows < lanes) return cross_entropy_rows(c, 0, c.rows);
+  // The last rows are a whole vector too, some of them for the second time.
+  for (std::size_t row = 0; row < c.rows; row += lanes) cross_entropy_rows(c, std::min(row, c.rows - lanes), lanes);
 }
 
 // ---------------------------------------------------------------- small matrix products

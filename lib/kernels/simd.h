@@ -50,7 +50,7 @@ struct CrossEntropyRows {
   const std::int64_t* labels;  ///< in [0, classes)
   std::size_t rows, classes;
   const float* dy;             ///< of the losses; for gradients
-  std::size_t dy_step;         ///< 0: one number for all rows
+  std::size_t dy_step;         ///< 1, or 0 where dy is one number for all rows
   float* loss;                 ///< one a row, or null
   float* dx;                   ///< rows like x, or null
 };

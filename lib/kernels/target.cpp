@@ -23,7 +23,7 @@ bool has_all(const Cpu& cpu, Types... types) {
 
 struct Allowed {
   std::int64_t targets = HWY_EMU128 | HWY_SCALAR;
-  bool writes_avx2 = false;
+  bool writes_avx2 = false, writes_avx512 = false;
 };
 
 /// What Highway's targets need (its set_macros-inl.h says which flags they are compiled with), from the least on: none
@@ -37,8 +37,10 @@ Allowed allowed() {
   if (!a.writes_avx2 || !has_all(cpu, Cpu::tAVX, Cpu::tBMI1, Cpu::tBMI2, Cpu::tLZCNT, Cpu::tF16C)) return a;
   a.targets |= HWY_AVX2;
   if (onednn::may_use(onednn::Level::avx512_core) &&
-      has_all(cpu, Cpu::tAVX512F, Cpu::tAVX512VL, Cpu::tAVX512DQ, Cpu::tAVX512BW, Cpu::tAVX512CD))
+      has_all(cpu, Cpu::tAVX512F, Cpu::tAVX512VL, Cpu::tAVX512DQ, Cpu::tAVX512BW, Cpu::tAVX512CD)) {
     a.targets |= HWY_AVX3;
+    a.writes_avx512 = true;
+  }
   return a;
 }
 
@@ -51,7 +53,7 @@ const Allowed& allowed_here() {
 
 std::int64_t allowed_targets() { return allowed_here().targets & HWY_TARGETS; }
 bool may_write_avx2() { return allowed_here().writes_avx2; }
-bool may_write_avx512() { return may_write_avx2() && (allowed_targets() & HWY_AVX3) != 0; }
+bool may_write_avx512() { return allowed_here().writes_avx512; }
 
 #else
 

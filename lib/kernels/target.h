@@ -18,7 +18,7 @@ hwy::ChosenTarget& chosen_target();
 
 /// Whether code that is written while a program runs may use AVX2 and FMA.
 bool may_write_avx2();
-/// Whether it may use AVX-512's vectors of 16 numbers.
+/// Whether it may use AVX-512 (F, VL, DQ, BW) too.
 bool may_write_avx512();
 
 }  // namespace thalweg

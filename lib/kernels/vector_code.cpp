@@ -16,22 +16,26 @@ namespace {
 
 using Xbyak::Address;
 using Xbyak::Operand;
+using Xbyak::Opmask;
 using Xbyak::Reg64;
 using Xbyak::Xmm;
 using Xbyak::Ymm;
+using Xbyak::Zmm;
 
 static_assert(vector_elements == VectorWriter::lanes);
 constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
-/// Writes one loop. Its body is written once for a whole vector and once for each number of elements that may be left;
-/// each time the registers are handed out anew: a line that no register is left for goes to the frame, the one whose
-/// next use is the farthest first.
+/// Writes one loop. Its body is written once for a whole vector and once for each number of elements that may be left
+/// (with AVX-512, which masks any number of them, once for all); each time the registers are handed out anew: a line
+/// that no register is left for goes to the frame, the one whose next use is the farthest first.
 class LoopWriter : public VectorWriter {
  public:
   /// `spare` registers are not needed by the body: what it would read from memory each time may stay in them.
-  LoopWriter(const VectorLoop& loop, std::size_t code_bytes, int spare)
-      : VectorWriter(code_bytes), loop_(loop), lines_(loop.tape.lines()) {
+  LoopWriter(const VectorLoop& loop, std::size_t code_bytes, int spare, bool wide)
+      : VectorWriter(code_bytes, wide ? 2 : 1), loop_(loop), lines_(loop.tape.lines()), wide_(wide),
+        width_(wide ? 2 * lanes : lanes), bytes_(wide ? 2 * vector_bytes : vector_bytes) {
     find_uses();
+    find_tested();
     give_places();
     choose_kept(spare);
     write();
@@ -47,11 +51,35 @@ class LoopWriter : public VectorWriter {
     int reg = -1;
     int slot = -1;
   };
+  /// A body for vectors with subnormal factors, which stands behind the loop.
+  struct Careful {
+    Xbyak::Label begin, done;
+    int elements, ahead;
+  };
   /// A line that stays in a register through the whole loop.
   struct Kept {
     int reg;
     std::size_t line;
   };
+
+  // ---------------------------------------------------------------- vectors
+
+  /// A whole vector. (A Zmm remains one in the place of a Ymm.)
+  Ymm vec(int r) const { return wide_ ? Ymm(Zmm(r)) : Ymm(r); }
+  /// The low half of one.
+  Xmm half(int r) const { return wide_ ? Xmm(Ymm(r)) : Xmm(r); }
+  bool is_whole() const { return elements_ == width_; }
+  void extract_high(const Xmm& to, const Ymm& x) {
+    wide_ ? vextractf64x4(Ymm(to.getIdx()), Zmm(x.getIdx()), 1) : vextractf128(to, x, 1);
+  }
+  void insert_high(int to, int high) {
+    wide_ ? vinsertf64x4(Zmm(to), Zmm(to), Ymm(high), 1) : vinsertf128(Ymm(to), Ymm(to), Xmm(high), 1);
+  }
+  /// Ones in the lanes that k has.
+  void spread(const Ymm& to, const Opmask& k, bool f64) { f64 ? vpmovm2q(to, k) : vpmovm2d(to, k); }
+  /// With AVX-512, the mask of the elements that are left, or of a half of them in double.
+  Opmask left(int half) const { return Opmask(half < 0 ? 1 : 2 + half); }
+  Opmask free_mask() const { return Opmask(4); }
 
   // ---------------------------------------------------------------- what is where
 
@@ -64,7 +92,7 @@ class LoopWriter : public VectorWriter {
   bool has_home(std::size_t i) const { return is_constant(i) || is_repeated(i); }
   /// Elements that one instruction reads where they lie.
   bool is_read_in_place(std::size_t i) const {
-    if (!is_load(i) || is_repeated(i) || elements_ < lanes || uses(i).size() != 1 || is_output(i)) return false;
+    if (!is_load(i) || is_repeated(i) || !is_whole() || uses(i).size() != 1 || is_output(i)) return false;
     const DType dtype = loop_.inputs[stream_of(i)].dtype;
     return dtype == DType::f32 || size_of(dtype) == 8;
   }
@@ -100,6 +128,24 @@ class LoopWriter : public VectorWriter {
       if (is_load(i) && !is_repeated(i)) all_loaded_ = std::max(all_loaded_, uses(i).empty() ? i : uses(i).front());
   }
 
+  bool is_factor(std::size_t i) const {
+    return std::any_of(uses(i).begin(), uses(i).end(), [&](std::size_t u) {
+      return lines_[u].op == VectorOp::mul && lines_[u].lane == VectorLane::f32;
+    });
+  }
+  /// The streams of f32 that are multiplied, at once or after one addition: averages that fade away, and what they fade
+  /// towards.
+  void find_tested() {
+    if (!wide_) return;
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      if (!is_load(i) || is_repeated(i) || loop_.inputs[stream_of(i)].dtype != DType::f32) continue;
+      const bool is_tested = is_factor(i) || std::any_of(uses(i).begin(), uses(i).end(), [&](std::size_t u) {
+        return (lines_[u].op == VectorOp::add || lines_[u].op == VectorOp::sub) && is_factor(u);
+      });
+      if (is_tested) tested_.push_back(stream_of(i));
+    }
+  }
+
   void give_places() {
     const Reg64 free[] = {rbx, rcx, r8, r9, r10, r11, r12, r13, r14};
     std::size_t taken = 0;
@@ -111,8 +157,8 @@ class LoopWriter : public VectorWriter {
     };
     for (const auto& input : loop_.inputs) give(!input.repeats);
     for (std::size_t o = 0; o < loop_.outputs.size(); ++o) give(true);
-    frame_ = (frame_ + vector_bytes - 1) / vector_bytes * vector_bytes;
-    for (const auto& input : loop_.inputs) repeated_.push_back(input.repeats ? frame(vector_bytes) : -1);
+    frame_ = (frame_ + bytes_ - 1) / bytes_ * bytes_;
+    for (const auto& input : loop_.inputs) repeated_.push_back(input.repeats ? frame(bytes_) : -1);
   }
   /// The constants and repeated elements that are read most often, from the last register down.
   void choose_kept(int spare) {
@@ -127,7 +173,7 @@ class LoopWriter : public VectorWriter {
   bool is_row_bound(std::size_t i) const { return is_repeated(i) && loop_.inputs[stream_of(i)].row_step != 0; }
   void load_kept(bool row_bound) {
     for (const Kept& k : kept_)
-      if (is_row_bound(k.line) == row_bound) vmovups(Ymm(k.reg), home(k.line));
+      if (is_row_bound(k.line) == row_bound) vmovups(vec(k.reg), home(k.line));
   }
 
   int frame(int bytes) {
@@ -145,13 +191,14 @@ class LoopWriter : public VectorWriter {
     for (const Reg64& r : saved) push(r);
     sub(rsp, 0x1000000);
     const std::size_t frame_size_at = getSize() - 4;
-    and_(rsp, -vector_bytes);
+    and_(rsp, -bytes_);
     load_pointers();
     // From here on: rsi rows left, rdx elements of a row, rax the element, r15 the last one at which a whole vector
     // begins, rdi for passing use.
     lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step == 0; });
     load_kept(false);
-    if (watches()) vxorps(Ymm(seen_register), Ymm(seen_register), Ymm(seen_register));
+    if (watches())
+      for (int r = registers(); r < held(); ++r) vxorps(vec(r), vec(r), vec(r));
     Xbyak::Label row, next_row;
     L(row);
     lay_out_repeated([](const VectorLoop::Input& input) { return input.row_step != 0; });
@@ -169,33 +216,31 @@ class LoopWriter : public VectorWriter {
     dec(rsi);
     jnz(row, T_NEAR);
     xor_(eax, eax);
-    if (watches()) {
-      vptest(Ymm(seen_register), Ymm(seen_register));
-      setnz(al);
-    }
+    if (watches()) test_seen();
     vzeroupper();
     lea(rsp, ptr[rbp - static_cast<int>(std::size(saved)) * 8]);
     for (std::size_t i = std::size(saved); i-- > 0;) pop(saved[i]);
     pop(rbp);
     ret();
+    write_careful();
     write_constants();
-    rewrite(frame_size_at, static_cast<std::uint64_t>(most_frame_ + vector_bytes), 4);
+    rewrite(frame_size_at, static_cast<std::uint64_t>(most_frame_ + bytes_), 4);
   }
 
   /// The body for `vectors` whole vectors at a time, while there are so many.
   void write_whole(int vectors) {
     Xbyak::Label next, done;
-    lea(r15, ptr[rdx - vectors * lanes]);
+    lea(r15, ptr[rdx - vectors * width_]);
     cmp(rax, r15);
     jg(done, T_NEAR);
     align(16);
     L(next);
     for (int v = 0; v < vectors; ++v) {
-      ahead_ = v * lanes;
-      body(lanes);
+      ahead_ = v * width_;
+      body(width_);
     }
     ahead_ = 0;
-    add(rax, vectors * lanes);
+    add(rax, vectors * width_);
     cmp(rax, r15);
     jle(next, T_NEAR);
     L(done);
@@ -220,6 +265,7 @@ class LoopWriter : public VectorWriter {
   }
 
   void write_rests(const Xbyak::Label& next_row) {
+    if (wide_) return write_masked_rest(next_row);
     std::vector<int> rests;
     for (const std::size_t r : loop_.remainders)
       if (r % vector_elements != 0) rests.push_back(static_cast<int>(r % vector_elements));
@@ -236,6 +282,18 @@ class LoopWriter : public VectorWriter {
       if (r != rests.back()) jmp(next_row, T_NEAR);
       L(other);
     }
+  }
+
+  void write_masked_rest(const Xbyak::Label& next_row) {
+    mov(rdi, rdx);
+    sub(rdi, rax);
+    jz(next_row, T_NEAR);
+    mov(r15d, -1);
+    bzhi(r15d, r15d, edi);
+    kmovd(left(-1), r15d);
+    kmovw(left(0), left(-1));
+    kshiftrw(left(1), left(-1), lanes);
+    body(0);
   }
 
   void advance(const Pointer& pointer, std::ptrdiff_t bytes) {
@@ -260,23 +318,23 @@ class LoopWriter : public VectorWriter {
       mov(rdi, qword[rsp + pointers_[i].slot]);
       switch (loop_.inputs[i].dtype) {
         case DType::f64:
-        case DType::i64: vbroadcastsd(ymm0, ptr[rdi]); break;
+        case DType::i64: vbroadcastsd(vec(0), ptr[rdi]); break;
         case DType::bf16:
           movzx(edi, word[rdi]);
           shl(edi, 16);
           vmovd(xmm0, edi);
-          vpbroadcastd(ymm0, xmm0);
+          vpbroadcastd(vec(0), xmm0);
           break;
         case DType::boolean:
           movzx(edi, byte[rdi]);
           neg(edi);
           sbb(edi, edi);
           vmovd(xmm0, edi);
-          vpbroadcastd(ymm0, xmm0);
+          vpbroadcastd(vec(0), xmm0);
           break;
-        default: vbroadcastss(ymm0, ptr[rdi]);
+        default: vbroadcastss(vec(0), ptr[rdi]);
       }
-      vmovaps(ptr[rsp + repeated_[i]], ymm0);
+      vmovaps(ptr[rsp + repeated_[i]], vec(0));
     }
   }
 
@@ -307,10 +365,10 @@ class LoopWriter : public VectorWriter {
     }
     const auto line = index(holder_[index(best)]);
     if (!has_home(line) && spill_[line] < 0) {
-      if (free_spills_.empty()) free_spills_.push_back(frame(vector_bytes));
+      if (free_spills_.empty()) free_spills_.push_back(frame(bytes_));
       spill_[line] = free_spills_.back();
       free_spills_.pop_back();
-      vmovups(ptr[rsp + spill_[line]], Ymm(best));
+      vmovups(ptr[rsp + spill_[line]], vec(best));
     }
     register_of_[line] = -1;
     holder_[index(best)] = -1;
@@ -350,7 +408,7 @@ class LoopWriter : public VectorWriter {
     if (is_repeated(line)) return ptr[rsp + repeated_[stream_of(line)]];
     if (spill_[line] >= 0) return ptr[rsp + spill_[line]];
     const DType dtype = loop_.inputs[stream_of(line)].dtype;
-    return at(pointers_[stream_of(line)], dtype, half_of(line) * vector_bytes);
+    return at(pointers_[stream_of(line)], dtype, half_of(line) * bytes_);
   }
   /// The current elements of a stream, `offset` bytes on. May use rdi: valid for the next instruction only.
   Address at(const Pointer& pointer, DType dtype, int offset = 0) {
@@ -365,15 +423,15 @@ class LoopWriter : public VectorWriter {
   Ymm reg(int x, std::size_t now) {
     if (!in_register(x)) {
       const int r = take_register(now);
-      vmovups(Ymm(r), home(index(x)));
+      vmovups(vec(r), home(index(x)));
       hold(r, index(x));
     }
-    return Ymm(lock(register_of_[index(x)]));
+    return vec(lock(register_of_[index(x)]));
   }
   /// A register or memory. To be asked for after every register of the instruction.
   const Operand& any(int x) {
     if (in_register(x)) {
-      any_register_ = Ymm(lock(register_of_[index(x)]));
+      any_register_ = vec(lock(register_of_[index(x)]));
       return any_register_;
     }
     any_memory_ = home(index(x));
@@ -384,6 +442,62 @@ class LoopWriter : public VectorWriter {
 
   void body(int elements) {
     elements_ = elements;
+    if (tested_.empty()) return write_body();
+    test_for_subnormals();
+    write_body();
+    L(careful_.back().done);
+  }
+
+  /// A subnormal factor or product costs a multiplication 100 cycles and more, and averages that fade away stay
+  /// subnormal: the least number times 0.9 is rounded up to itself. Such vectors are multiplied in double instead,
+  /// where nothing is subnormal, by a body of their own.
+  void test_for_subnormals() {
+    constexpr std::uint8_t subnormal = 0x20;
+    const Opmask any = free_mask(), other(any.getIdx() + 1);
+    for (std::size_t t = 0; t < tested_.size(); ++t) {
+      const Opmask to = t == 0 ? any : other;
+      const Address from = at(pointers_[tested_[t]], DType::f32);
+      if (!is_whole()) vmovups(zmm0 | left(-1) | T_z, from);
+      is_whole() ? vfpclassps(to, zword[from.getRegExp()], subnormal) : vfpclassps(to, zmm0, subnormal);
+      if (t > 0 && t + 1 < tested_.size()) korw(any, any, other);
+    }
+    kortestw(any, tested_.size() > 1 ? other : any);
+    careful_.push_back({{}, {}, elements_, ahead_});
+    jnz(careful_.back().begin, T_NEAR);
+  }
+  void write_careful() {
+    is_careful_ = true;
+    for (Careful& careful : careful_) {
+      L(careful.begin);
+      elements_ = careful.elements;
+      ahead_ = careful.ahead;
+      write_body();
+      jmp(careful.done, T_NEAR);
+    }
+  }
+  /// The same bits as in f32: products are exact in double, and double has more than twice the digits of quotients and
+  /// roots. Each is rounded to f32 once.
+  void in_double(std::size_t i) {
+    const VectorLine& l = lines_[i];
+    const bool is_root = l.op == VectorOp::sqrt;
+    const Ymm x = reg(l.x[0], i), y = is_root ? x : reg(l.x[1], i);
+    const int low = take_register(i), high = take_register(i), free = take_register(i);
+    hold(low, i);
+    for (const int r : {low, high}) {
+      const auto part = [&](int to, const Ymm& from) {
+        if (r == high) extract_high(Xmm(to), from);
+        vcvtps2pd(Zmm(to), Ymm(r == high ? to : from.getIdx()));
+      };
+      part(r, x);
+      if (!is_root) part(free, y);
+      const Zmm to(r), other(free);
+      is_root ? vsqrtpd(to, to) : l.op == VectorOp::mul ? vmulpd(to, to, other) : vdivpd(to, to, other);
+      vcvtpd2ps(Ymm(r), to);
+    }
+    insert_high(low, high);
+  }
+
+  void write_body() {
     holder_.fill(-1);
     register_of_.assign(lines_.size(), -1);
     spill_.assign(lines_.size(), -1);
@@ -408,10 +522,13 @@ class LoopWriter : public VectorWriter {
 
   void line(std::size_t i) {
     const VectorLine& l = lines_[i];
+    if (is_careful_ && l.lane == VectorLane::f32 &&
+        (l.op == VectorOp::mul || l.op == VectorOp::div || l.op == VectorOp::sqrt))
+      return in_double(i);
     switch (l.op) {
       case VectorOp::load: {
         const int r = take_register(i);
-        load(Ymm(r), i);
+        load(vec(r), i);
         hold(r, i);
         return;
       }
@@ -421,22 +538,31 @@ class LoopWriter : public VectorWriter {
       case VectorOp::blend: {
         const Ymm m = reg(l.x[0], i), no = reg(l.x[2], i);
         const Operand& yes = any(l.x[1]);
-        vblendvps(target(i), no, yes, m);
+        const Ymm to = target(i);
+        if (!wide_) return vblendvps(to, no, yes, m);
+        const bool f64 = l.lane == VectorLane::f64;
+        f64 ? vpmovq2m(free_mask(), m) : vpmovd2m(free_mask(), m);
+        f64 ? vblendmpd(to | free_mask(), no, yes) : vblendmps(to | free_mask(), no, yes);
         return;
       }
       case VectorOp::widen:
       case VectorOp::widen_mask: return widened(i);
       case VectorOp::narrow:
       case VectorOp::narrow_mask: return narrowed(i);
-      case VectorOp::sqrt:
-      case VectorOp::nearest:
-      case VectorOp::floor: {
+      case VectorOp::sqrt: {
         const bool f64 = l.lane == VectorLane::f64;
         const Operand& x = any(l.x[0]);
         const Ymm to = target(i);
-        if (l.op == VectorOp::sqrt) f64 ? vsqrtpd(to, x) : vsqrtps(to, x);
-        else f64 ? vroundpd(to, x, l.op == VectorOp::floor ? 9 : 8) : vroundps(to, x, l.op == VectorOp::floor ? 9 : 8);
-        return;
+        return f64 ? vsqrtpd(to, x) : vsqrtps(to, x);
+      }
+      case VectorOp::nearest:
+      case VectorOp::floor: {
+        const bool f64 = l.lane == VectorLane::f64;
+        const std::uint8_t how = l.op == VectorOp::floor ? 9 : 8;
+        const Operand& x = any(l.x[0]);
+        const Ymm to = target(i);
+        if (wide_) return f64 ? vrndscalepd(to, x, how) : vrndscaleps(to, x, how);
+        return f64 ? vroundpd(to, x, how) : vroundps(to, x, how);
       }
       case VectorOp::shift_left:
       case VectorOp::shift_right: {
@@ -455,7 +581,7 @@ class LoopWriter : public VectorWriter {
     for (const int x : lines_[i].x) release(x, i);
     const int r = take_register(i);
     hold(r, i);
-    return Ymm(r);
+    return vec(r);
   }
 
   void two(std::size_t i) {
@@ -486,7 +612,10 @@ class LoopWriter : public VectorWriter {
       case VectorOp::div: return vdivps(to, x, y);
       case VectorOp::min: return vminps(to, x, y);
       case VectorOp::max: return vmaxps(to, x, y);
-      case VectorOp::compare: return vcmpps(to, x, y, static_cast<std::uint8_t>(comparison(l)));
+      case VectorOp::compare:
+        if (!wide_) return vcmpps(to, x, y, static_cast<std::uint8_t>(comparison(l)));
+        vcmpps(free_mask(), x, y, static_cast<std::uint8_t>(comparison(l)));
+        return spread(to, free_mask(), false);
       default: return bits(l, to, x, y);
     }
   }
@@ -498,7 +627,10 @@ class LoopWriter : public VectorWriter {
       case VectorOp::div: return vdivpd(to, x, y);
       case VectorOp::min: return vminpd(to, x, y);
       case VectorOp::max: return vmaxpd(to, x, y);
-      case VectorOp::compare: return vcmppd(to, x, y, static_cast<std::uint8_t>(comparison(l)));
+      case VectorOp::compare:
+        if (!wide_) return vcmppd(to, x, y, static_cast<std::uint8_t>(comparison(l)));
+        vcmppd(free_mask(), x, y, static_cast<std::uint8_t>(comparison(l)));
+        return spread(to, free_mask(), true);
       default: return bits(l, to, x, y);
     }
   }
@@ -528,7 +660,7 @@ class LoopWriter : public VectorWriter {
     const int r = lock(register_of_[index(x)]);
     register_of_[index(x)] = -1;
     hold(r, i);
-    return Ymm(r);
+    return vec(r);
   }
   void multiply_add(std::size_t i) {
     int a = lines_[i].x[0], b = lines_[i].x[1];
@@ -551,11 +683,11 @@ class LoopWriter : public VectorWriter {
     int r = -1;
     if (!takes_a) {
       r = take_register(i);
-      vmovups(Ymm(r), any(a));
+      vmovups(vec(r), any(a));
       hold(r, i);
     }
     const Operand& z = any(c);
-    const Ymm to = takes_a ? inherit(a, i) : Ymm(r);
+    const Ymm to = takes_a ? inherit(a, i) : vec(r);
     if (minus) f64 ? vfnmadd213pd(to, y, z) : vfnmadd213ps(to, y, z);
     else f64 ? vfmadd213pd(to, y, z) : vfmadd213ps(to, y, z);
   }
@@ -563,18 +695,23 @@ class LoopWriter : public VectorWriter {
   void widened(std::size_t i) {
     const bool is_mask = lines_[i].op == VectorOp::widen_mask, high = lines_[i].bits != 0;
     const Ymm x = reg(lines_[i].x[0], i), to = target(i);
-    if (high) vextractf128(Xmm(to.getIdx()), x, 1);
-    const Xmm from(high ? to.getIdx() : x.getIdx());
+    if (high) extract_high(Xmm(to.getIdx()), x);
+    const Xmm from = half(high ? to.getIdx() : x.getIdx());
     is_mask ? vpmovsxdq(to, from) : vcvtps2pd(to, from);
   }
 
   void narrowed(std::size_t i) {
     const Ymm low = reg(lines_[i].x[0], i), high = reg(lines_[i].x[1], i);
-    const int r = take_register(i), free = lines_[i].op == VectorOp::narrow ? take_register(i) : r;
-    if (lines_[i].op == VectorOp::narrow) {
-      vcvtpd2ps(Xmm(r), low);
-      vcvtpd2ps(Xmm(free), high);
-      vinsertf128(Ymm(r), Ymm(r), Xmm(free), 1);
+    const bool is_mask = lines_[i].op == VectorOp::narrow_mask;
+    const int r = take_register(i), free = wide_ || !is_mask ? take_register(i) : r;
+    if (!is_mask) {
+      vcvtpd2ps(half(r), low);
+      vcvtpd2ps(half(free), high);
+      insert_high(r, free);
+    } else if (wide_) {
+      vpmovqd(Ymm(r), Zmm(low.getIdx()));
+      vpmovqd(Ymm(free), Zmm(high.getIdx()));
+      insert_high(r, free);
     } else {
       vshufps(Ymm(r), low, high, 0x88);
       vpermpd(Ymm(r), Ymm(r), 0xd8);
@@ -584,13 +721,14 @@ class LoopWriter : public VectorWriter {
 
   // ---------------------------------------------------------------- memory
 
-  /// How many of the four doubles of a half there are.
+  /// How many of the four doubles of a half there are. (Not for the masked end of a row.)
   int doubles(int half) const { return std::clamp(elements_ - half * lanes / 2, 0, lanes / 2); }
 
   void load(const Ymm& to, std::size_t i) {
     const Pointer& p = pointers_[stream_of(i)];
     const Xmm low(to.getIdx());
     const DType dtype = loop_.inputs[stream_of(i)].dtype;
+    if (wide_) return load_wide(to, p, dtype, half_of(i));
     const bool whole = elements_ == lanes;
     switch (dtype) {
       case DType::f32:
@@ -627,6 +765,22 @@ class LoopWriter : public VectorWriter {
     }
   }
 
+  void load_wide(const Ymm& to, const Pointer& p, DType dtype, int half) {
+    const bool in_double = size_of(dtype) == 8;
+    const Ymm masked = is_whole() ? to : to | left(in_double ? half : -1) | T_z;
+    const Address from = at(p, dtype, in_double ? half * bytes_ : 0);
+    switch (dtype) {
+      case DType::f32: return vmovups(masked, from);
+      case DType::f64:
+      case DType::i64: return vmovupd(masked, from);
+      case DType::bf16: vpmovzxwd(masked, from); return vpslld(to, to, 16);
+      default:  // bool
+        vpmovzxbd(masked, from);
+        vptestmd(free_mask(), to, to);
+        return spread(to, free_mask(), false);
+    }
+  }
+
   /// Stores every output that is computed, up to line `now`.
   void store_what_is_ready(std::size_t now) {
     for (std::size_t o = 0; o < loop_.outputs.size(); ++o) {
@@ -644,6 +798,7 @@ class LoopWriter : public VectorWriter {
   void store(std::size_t o, std::size_t now) {
     const VectorLoop::Output& output = loop_.outputs[o];
     const Pointer& p = pointers_[loop_.inputs.size() + o];
+    if (wide_) return store_wide(output, p, now);
     switch (output.dtype) {
       case DType::f32: return store_floats(reg(output.lines[0], now), p, now);
       case DType::f64:
@@ -656,8 +811,56 @@ class LoopWriter : public VectorWriter {
     }
   }
 
+  void store_wide(const VectorLoop::Output& output, const Pointer& p, std::size_t now) {
+    const auto to = [&](int half) {
+      const Address whole = at(p, output.dtype, std::max(half, 0) * bytes_);
+      return is_whole() ? whole : whole | left(half);
+    };
+    const Ymm x = reg(output.lines[0], now);
+    switch (output.dtype) {
+      case DType::f32: return vmovups(to(-1), x);
+      case DType::f64:
+      case DType::i64:
+        vmovupd(to(0), x);
+        return vmovupd(to(1), reg(output.lines[1], now));
+      case DType::bf16: return vpmovdw(to(-1), Zmm(x.getIdx()));
+      default: {
+        const Zmm ones(take_register(now));
+        vpsrld(ones, x, 31);
+        return vpmovdb(to(-1), ones);
+      }
+    }
+  }
+
+  /// Adds what is stored to sums that can only be finite if every number was: they take one instruction, and add no
+  /// wrong numbers past the end of a row.
+  void watch_wide(std::size_t o, std::size_t now) {
+    const VectorLoop::Output& output = loop_.outputs[o];
+    if (output.dtype == DType::f32) {
+      const int sum = registers() + static_cast<int>(o) % (seen_sums - 1);
+      return vaddps(is_whole() ? vec(sum) : vec(sum) | left(-1), vec(sum), reg(output.lines[0], now));
+    }
+    const Ymm sum = vec(held() - 1);
+    for (int half = 0; half < 2; ++half)
+      vaddpd(is_whole() ? sum : sum | left(half), sum, reg(output.lines[index(half)], now));
+  }
+  /// eax = 1 if something watched was, or may have been, not finite.
+  void test_seen() {
+    if (!wide_) {
+      vptest(Ymm(registers()), Ymm(registers()));
+      return setnz(al);
+    }
+    constexpr std::uint8_t not_finite = 0x99;  // NaNs and infinities
+    for (int r = registers() + 1; r < held() - 1; ++r) vaddps(vec(registers()), vec(registers()), vec(r));
+    vfpclassps(free_mask(), vec(registers()), not_finite);
+    vfpclasspd(left(-1), vec(held() - 1), not_finite);
+    kortestw(free_mask(), left(-1));
+    setnz(al);
+  }
+
   /// An exponent of ones only is that of nan and infinity.
   void watch(std::size_t o, std::size_t now) {
+    if (wide_) return watch_wide(o, now);
     const bool wide = size_of(loop_.outputs[o].dtype) == 8;
     const Ymm free(take_register(now));
     for (const int x : loop_.outputs[o].lines) {
@@ -668,7 +871,7 @@ class LoopWriter : public VectorWriter {
       wide ? vpcmpeqq(free, free, exponent) : vpcmpeqd(free, free, exponent);
       // What is computed beyond the end of a row is nobody's number.
       if (part < (wide ? lanes / 2 : lanes)) vandps(free, free, mask(part, wide ? 8 : 4));
-      vorps(Ymm(seen_register), Ymm(seen_register), free);
+      vorps(Ymm(registers()), Ymm(registers()), free);
     }
   }
 
@@ -705,19 +908,24 @@ class LoopWriter : public VectorWriter {
   bool watches() const {
     return std::any_of(loop_.outputs.begin(), loop_.outputs.end(), [](const auto& o) { return o.watched; });
   }
-  /// Those that lines may have: the last one gathers what watched outputs were.
-  int registers() const { return watches() ? seen_register : most_held; }
+  int held() const { return wide_ ? most_held : most_held / 2; }
+  /// Those that lines may have: the last ones gather what watched outputs were.
+  int registers() const { return held() - (!watches() ? 0 : wide_ ? seen_sums : 1); }
 
-  static constexpr int most_held = 16, seen_register = most_held - 1;
+  static constexpr int most_held = 32;
+  static constexpr int seen_sums = 4;  ///< with AVX-512: of f32 all but the last one, which is of f64
   static constexpr int unrolled = 2;
   static constexpr std::size_t unrolled_lines = 32;
   const VectorLoop& loop_;
   std::span<const VectorLine> lines_;
+  const bool wide_;           ///< AVX-512
+  const int width_, bytes_;   ///< of a vector, in f32 and bytes
   std::vector<std::size_t> first_use_, use_;    ///< of each line, where the lines that read it begin
   std::size_t all_loaded_ = 0;                  ///< after this line no stream is read any more
   std::vector<Pointer> pointers_;               ///< of the inputs, then of the outputs
   std::vector<int> repeated_;
   std::vector<Kept> kept_;
+  std::vector<std::size_t> tested_;  ///< streams that may hold subnormal factors
   int frame_ = 0, most_frame_ = 0, most_registers_ = 0;
   // Of the body that is being written:
   int elements_ = lanes, ahead_ = 0;  ///< ahead of rax, in elements
@@ -725,13 +933,15 @@ class LoopWriter : public VectorWriter {
   std::array<bool, most_held> locked_{};
   std::vector<int> register_of_, spill_, free_spills_, ended_spills_;
   std::vector<bool> stored_;
+  std::vector<Careful> careful_;
+  bool is_careful_ = false;
   Ymm any_register_;
   Address any_memory_ = ptr[rsp];
 };
 
 class WrittenLoop final : public LoopCode {
  public:
-  WrittenLoop(const VectorLoop& loop, std::size_t bytes, int spare) : writer_(loop, bytes, spare) {}
+  WrittenLoop(const VectorLoop& loop, std::size_t bytes, int spare, bool wide) : writer_(loop, bytes, spare, wide) {}
   int unused() const { return writer_.unused(); }
   LoopFunction function() const override { return writer_.entry(); }
 
@@ -746,7 +956,7 @@ bool has_generated_loops() {
     if (!may_write_avx2()) return false;
     try {
       // A hardened kernel may refuse memory that is to be executed.
-      WrittenLoop(VectorLoop{.tape = {}, .inputs = {}, .outputs = {}, .remainders = {}}, 4096, 0);
+      WrittenLoop(VectorLoop{.tape = {}, .inputs = {}, .outputs = {}, .remainders = {}}, 4096, 0, false);
       return true;
     } catch (const Xbyak::Error&) {
       return false;
@@ -757,13 +967,15 @@ bool has_generated_loops() {
 
 std::unique_ptr<LoopCode> generate(const VectorLoop& loop) {
   if (!has_generated_loops()) return nullptr;
-  const std::size_t bodies = 3 + std::min(loop.remainders.size(), vector_elements - 1);
-  const std::size_t each = (loop.tape.lines().size() + 16 * (loop.inputs.size() + loop.outputs.size())) * 24;
+  const bool wide = may_write_avx512();
+  const std::size_t bodies = wide ? 8 : 3 + std::min(loop.remainders.size(), vector_elements - 1);
+  const std::size_t line_bytes = wide ? 40 : 24, constant_bytes = VectorWriter::vector_bytes * (wide ? 2 : 1);
+  const std::size_t each = (loop.tape.lines().size() + 16 * (loop.inputs.size() + loop.outputs.size())) * line_bytes;
   try {
-    const std::size_t bytes = 4096 + bodies * each + loop.tape.lines().size() * VectorWriter::vector_bytes;
-    auto plain = std::make_unique<WrittenLoop>(loop, bytes, 0);
+    const std::size_t bytes = 4096 + bodies * each + loop.tape.lines().size() * constant_bytes;
+    auto plain = std::make_unique<WrittenLoop>(loop, bytes, 0, wide);
     const int spare = plain->unused();
-    return spare > 0 ? std::make_unique<WrittenLoop>(loop, bytes, spare) : std::move(plain);
+    return spare > 0 ? std::make_unique<WrittenLoop>(loop, bytes, spare, wide) : std::move(plain);
   } catch (const Xbyak::Error&) {  // no memory that may be executed
     return nullptr;
   }

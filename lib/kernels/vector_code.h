@@ -32,9 +32,9 @@ struct VectorLoop {
 };
 inline constexpr std::size_t vector_elements = 8;
 
-/// Runs `rows` rows of `n` elements; returns 1 if it stored nan or infinity to a watched output, else 0. An output may
-/// be the buffer of an input that does not repeat and has its rows in the same places. Results do not depend on how
-/// elements are cut into rows and calls.
+/// Runs `rows` rows of `n` elements; returns 1 if it stored nan or infinity to a watched output, or numbers so large that
+/// their sum is not finite, else 0. An output may be the buffer of an input that does not repeat and has its rows in the
+/// same places. Results do not depend on how elements are cut into rows and calls.
 using LoopFunction = int (*)(const void* const* in, void* const* out, std::size_t rows, std::size_t n);
 
 /// Owns a function's machine code.

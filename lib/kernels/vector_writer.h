@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private: what writers of AVX2 code share. Xbyak stays behind this header.
+// Private: what writers of AVX2 and AVX-512 code share. Xbyak stays behind this header.
 #pragma once
 
 #include <algorithm>
@@ -27,14 +27,16 @@ class VectorWriter : public Xbyak::CodeGenerator {
   static constexpr int lanes = 8;  ///< of f32
 
  protected:
-  explicit VectorWriter(std::size_t code_bytes) : CodeGenerator(code_bytes, Xbyak::DontSetProtectRWE) {}
+  /// Constants fill `pool_vectors` vectors of 32 bytes each.
+  explicit VectorWriter(std::size_t code_bytes, int pool_vectors = 1)
+      : CodeGenerator(code_bytes, Xbyak::DontSetProtectRWE), pool_vectors_(pool_vectors) {}
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
   Xbyak::Address constant(std::array<std::uint64_t, 4> words) {
     const auto it = std::find(pool_.begin(), pool_.end(), words);
     const auto at = static_cast<int>(it - pool_.begin());
     if (it == pool_.end()) pool_.push_back(words);
-    return ptr[rip + constants_ + at * vector_bytes];
+    return ptr[rip + constants_ + at * pool_vectors_ * vector_bytes];
   }
   /// 32 bits in every lane.
   Xbyak::Address constant32(std::uint32_t bits) { return constant64(std::uint64_t{bits} << 32 | bits); }
@@ -47,10 +49,11 @@ class VectorWriter : public Xbyak::CodeGenerator {
   }
   /// To be called once, after the last instruction.
   void write_constants() {
-    align(vector_bytes);
+    align(index(pool_vectors_ * vector_bytes));
     L(constants_);
     for (const auto& words : pool_)
-      for (const std::uint64_t x : words) dq(x);
+      for (int copy = 0; copy < pool_vectors_; ++copy)
+        for (const std::uint64_t x : words) dq(x);
   }
 
   /// Stores the first `count` floats of x at `address(offset in bytes)`; `free` is overwritten.
@@ -75,6 +78,7 @@ class VectorWriter : public Xbyak::CodeGenerator {
   }
 
  private:
+  int pool_vectors_;
   std::vector<std::array<std::uint64_t, 4>> pool_;
   Xbyak::Label constants_;
 };

@@ -315,7 +315,7 @@ TEST_P(Floats, Softmax) {
 
 TEST_P(Floats, CrossEntropies) {
   for (const DType label : {DType::i32, DType::i64, DType::u8})
-    for (const auto& [samples, classes] : {std::array<Dim, 2>{1, 1}, {7, 10}, {64, 17}, {6000, 10}}) {
+    for (const auto& [samples, classes] : {std::array<Dim, 2>{1, 1}, {7, 10}, {64, 17}, {9, 2}, {15, 3}, {23, 4}, {6000, 10}}) {
       const Value x = a(t({samples, classes})), labels = a(typed(label, {samples}));
       const Value loss = sparse_cross_entropy(x, labels);
       std::vector<Numbers> data{drawn(x.type(), -6, 6, 1), drawn(labels.type(), 0, static_cast<double>(classes), 2)};
@@ -334,7 +334,7 @@ TEST_P(Floats, CrossEntropies) {
 }
 
 TEST(Own, ALossWithItsGradientHasTheBitsOfBoth) {
-  for (const Dim classes : {1, 3, 10, 64})
+  for (const Dim classes : {1, 2, 3, 4, 10, 64})
     for (const Dim samples : {1, 4, 15, 200})
       for (const bool one_dy : {true, false}) {
         Arguments a;

@@ -2,6 +2,8 @@
 // Pointwise kernels: every op and dtype, every way to broadcast, groups, results in place.
 #include "run.h"
 
+#include <atomic>
+
 #include "thalweg/ops/movement.h"
 #include "thalweg/ops/pointwise.h"
 #include "thalweg/ops/source.h"
@@ -294,6 +296,95 @@ TEST(Pointwise, LongGroupsThatDoNotFitTheRegistersAreRight) {
   }
   EXPECT_TRUE(same_bits(results[0], results[2]));
   EXPECT_TRUE(same_bits(results[1], results[3]));
+}
+
+/// What a group answers over its inputs, in tensors of its outputs.
+std::vector<Tensor> answers(const Kernel& kernel, const std::vector<Tensor>& inputs,
+                            const std::vector<TensorType>& outputs) {
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  std::vector<Tensor> results;
+  for (const Tensor& t : inputs) in.push_back(t.data());
+  for (const TensorType& type : outputs) out.push_back(results.emplace_back(type).data());
+  Tensor scratch(u8(static_cast<Dim>(kernel.scratch_bytes()) + 1));
+  kernel.run(in.data(), out.data(), scratch.data());
+  return results;
+}
+
+TEST(Pointwise, RootsOfF32AreThoseOfTheProcessor) {
+  Arguments a;
+  const Dim many = 1 << 16;
+  const Value root = sqrt(a(f32(many)));
+  const auto kernel = Case(root).kernel(1);
+  const auto expect_roots = [&](auto bits_of) {
+    Tensor x(f32(many));
+    for (Dim i = 0; i < many; ++i) x.as<float>()[static_cast<std::size_t>(i)] = bits_of(static_cast<std::uint32_t>(i));
+    const Tensor y = answers(*kernel, {x}, {x.type()})[0];
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < x.as<float>().size(); ++i) {
+      const float want = std::sqrt(x.as<float>()[i]), got = y.as<float>()[i];
+      wrong += std::bit_cast<std::uint32_t>(want) != std::bit_cast<std::uint32_t>(got) && !(std::isnan(want) && std::isnan(got));
+    }
+    EXPECT_EQ(wrong, 0u);
+  };
+  // Every number from 1 to 4: others are these times a power of 4.
+  for (std::uint32_t first = 0x3f800000; first < 0x40800000; first += static_cast<std::uint32_t>(many))
+    expect_roots([&](std::uint32_t i) { return std::bit_cast<float>(first + i); });
+  // Of every exponent, in whole vectors and beside each other; zeros, infinities and NaNs.
+  expect_roots([&](std::uint32_t i) { return std::bit_cast<float>(i / 256 << 24 | (i % 256) * 0x10101); });
+  expect_roots([&](std::uint32_t i) { return std::bit_cast<float>(i * 0x9e3779b1); });
+}
+
+TEST(Pointwise, SubnormalNumbersHaveTheSameBitsInEveryLoop) {
+  for (const Dim n : {1, 5, 16, 23, 32, 67, 1003}) {
+    Arguments a;
+    const Value g = a(f32(n)), m = a(f32(n)), v = a(f32(n));
+    const Value next = m + (g - m) * 0.1f, square_next = v + (square(g) - v) * 0.001f;
+    const Value faded = m * 0.9f, moved = next / (sqrt(square_next) + v);
+    std::vector<Value> inputs{g, m, v}, steps;
+    for (NodeId id = 0; id < a.graph.size(); ++id) {
+      const std::string_view op = a.graph.node(id).op->name;
+      if (op == "constant") inputs.push_back(a.graph.value({id, 0}));
+      else if (op != "input") steps.push_back(a.graph.value({id, 0}));
+    }
+    const Grouped grouped(a.graph, inputs, steps, {next, square_next, faded, moved}, g.shape());
+    std::vector<Tensor> tensors;
+    for (const Value& x : inputs) {
+      if (x.node().op->name == "constant") tensors.emplace_back(x.type(), x.node().attrs.reals("values"));
+      else tensors.emplace_back(x.type(), drawn(x.type(), 0, 1, tensors.size() + 1));
+    }
+    for (std::size_t t = 0; t < 3; ++t)
+      for (std::size_t i = t; i < static_cast<std::size_t>(n); i += 3 + 2 * t)
+        tensors[t].as<float>()[i] *= i % 2 == 0 ? 0x1p-130f : i % 5 == 0 ? -0x1p-149f : 0;
+    const std::vector<TensorType> types(4, g.type());
+    const auto written = answers(*pointwise_kernel(grouped.group, 1, true), tensors, types);
+    const auto looped = answers(*pointwise_kernel(grouped.group, 1, false), tensors, types);
+    for (std::size_t r = 0; r < types.size(); ++r) EXPECT_TRUE(same_bits(written[r], looped[r])) << r << " of " << n;
+  }
+}
+
+TEST(Pointwise, AWatchedResultTellsOfEachNumberThatIsNotFinite) {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const bool generate : {true, false})
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const std::size_t n = 77;
+      Arguments a;
+      const Value negative = neg(a(typed(dtype, Shape{static_cast<Dim>(n)})));
+      const auto kernel = Case(negative).kernel(1, generate);
+      std::atomic<bool> seen = false;
+      ASSERT_TRUE(kernel->watch(0, seen));
+      // The sum of these is not finite in f32; each of them is.
+      Numbers numbers(n, 3e38);
+      answers(*kernel, {Tensor(negative.type(), numbers)}, {negative.type()});
+      EXPECT_FALSE(seen);
+      for (std::size_t i = 0; i < n; ++i)
+        for (const float wrong : {infinity, -infinity, nan}) {
+          numbers[i] = wrong;
+          answers(*kernel, {Tensor(negative.type(), numbers)}, {negative.type()});
+          EXPECT_TRUE(seen.exchange(false)) << wrong << " at " << i;
+          numbers[i] = 3e38;
+        }
+    }
 }
 
 }  // namespace
