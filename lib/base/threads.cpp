@@ -189,16 +189,23 @@ FloatingPointState default_floating_point_state() { return {}; }
 
 namespace {
 
+bool is_default(FloatingPointState state) {
+  constexpr std::uint32_t flags = 0x3f;  // what has happened, not how to compute
+  const FloatingPointState wanted = default_floating_point_state();
+  return (state.vector_control & ~flags) == wanted.vector_control && state.scalar_control == wanted.scalar_control;
+}
+
 /// Sets the state if it is another, for the time until put_back(); returns the one before. (Loading the registers
 /// costs more than reading them.)
 FloatingPointState enter_default() {
-  constexpr std::uint32_t flags = 0x3f;  // what has happened, not how to compute
-  const FloatingPointState before = floating_point_state(), wanted = default_floating_point_state();
-  if ((before.vector_control & ~flags) != wanted.vector_control || before.scalar_control != wanted.scalar_control)
-    set_floating_point_state(wanted);
+  const FloatingPointState before = floating_point_state();
+  if (!is_default(before)) set_floating_point_state(default_floating_point_state());
   return before;
 }
+/// Flags that arithmetic has raised stay so in a host that computes in the default state itself: to read them is to wait
+/// for all arithmetic that is under way, a tenth of the smallest steps.
 void put_back(FloatingPointState before) {
+  if (is_default(before)) return;
   const FloatingPointState now = floating_point_state();
   if (now.scalar_control != before.scalar_control) set_floating_point_state(before);
   else if (now.vector_control != before.vector_control) set_vector_control(before.vector_control);
