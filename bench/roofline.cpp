@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <numeric>
 
 #include "thalweg/lib/base/tensor.h"
 #include "thalweg/lib/base/threads.h"
@@ -24,12 +25,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 const char* instructions() { return hwy::TargetName(HWY_TARGET); }
 
-/// Multiply-adds on ten independent registers: enough to hide their latency, few enough for sixteen registers. Returns
-/// the operations done; `sink` keeps the result alive.
-double multiply_adds(std::size_t rounds, float* sink) {
+/// Multiply-adds on ten independent registers: enough to hide their latency, few enough for sixteen registers. They
+/// start from ten different numbers, or a compiler would make one of them all. Returns the operations done; `sum` is
+/// their sum.
+double multiply_adds(std::size_t rounds, const float* starts, float* sum) {
   const hn::ScalableTag<float> d;
   const auto a = hn::Set(d, 0.999F), b = hn::Set(d, 0.001F);
-  auto x0 = hn::Set(d, *sink), x1 = x0, x2 = x0, x3 = x0, x4 = x0, x5 = x0, x6 = x0, x7 = x0, x8 = x0, x9 = x0;
+  auto x0 = hn::Set(d, starts[0]), x1 = hn::Set(d, starts[1]), x2 = hn::Set(d, starts[2]), x3 = hn::Set(d, starts[3]),
+       x4 = hn::Set(d, starts[4]), x5 = hn::Set(d, starts[5]), x6 = hn::Set(d, starts[6]), x7 = hn::Set(d, starts[7]),
+       x8 = hn::Set(d, starts[8]), x9 = hn::Set(d, starts[9]);
   for (std::size_t i = 0; i < rounds; ++i) {
     x0 = hn::MulAdd(x0, a, b);
     x1 = hn::MulAdd(x1, a, b);
@@ -42,8 +46,8 @@ double multiply_adds(std::size_t rounds, float* sink) {
     x8 = hn::MulAdd(x8, a, b);
     x9 = hn::MulAdd(x9, a, b);
   }
-  const auto sum = hn::Add(hn::Add(hn::Add(x0, x1), hn::Add(x2, x3)), hn::Add(hn::Add(x4, x5), hn::Add(x6, x7)));
-  *sink = hn::GetLane(hn::Add(sum, hn::Add(x8, x9)));
+  const auto all = hn::Add(hn::Add(hn::Add(x0, x1), hn::Add(x2, x3)), hn::Add(hn::Add(x4, x5), hn::Add(x6, x7)));
+  *sum = hn::GetLane(hn::Add(all, hn::Add(x8, x9)));
   return 2.0 * 10.0 * static_cast<double>(hn::Lanes(d)) * static_cast<double>(rounds);
 }
 
@@ -90,15 +94,16 @@ double shortest(double budget, F&& work) {
 double measured_flops(int threads) {
   constexpr std::size_t rounds = 200'000;
   std::vector<double> operations(static_cast<std::size_t>(threads) * 8);  // a cache line each
+  std::vector<float> starts(10);
+  std::iota(starts.begin(), starts.end(), 1.0F);
   const double time = shortest(0.2, [&] {
     parallel_for(threads, static_cast<std::size_t>(threads), [&](std::size_t, std::size_t, std::size_t worker) {
-      float sink = 1;
-      operations[worker * 8] = THALWEG_CHOSEN(multiply_adds)(rounds, &sink) + 0 * static_cast<double>(sink);
+      float sum = 0;
+      const double done = THALWEG_CHOSEN(multiply_adds)(rounds, starts.data(), &sum);
+      operations[worker * 8] = done + 0 * static_cast<double>(sum);
     });
   });
-  double sum = 0;
-  for (const double part : operations) sum += part;
-  return sum / time;
+  return static_cast<double>(threads) * operations[0] / time;
 }
 
 double measured_bandwidth(int threads, std::size_t footprint) {
