@@ -123,6 +123,7 @@ class Pool {
 thread_local Pool pool;
 /// The region that GOMP_parallel_start began; there is one at a time.
 thread_local std::optional<Region> started;
+thread_local Region* around_started = nullptr;
 
 /// A region inside another has one thread, as it is by default.
 int size_of_next(unsigned threads) {
@@ -154,13 +155,14 @@ void GOMP_parallel(void (*function)(void*), void* data, unsigned threads, unsign
   number = outer_number;
 }
 void GOMP_parallel_start(void (*function)(void*), void* data, unsigned threads) {
-  started.emplace(function, data, static_cast<int>(threads));
-  pool.begin(*started);
+  around_started = region;
+  started.emplace(function, data, size_of_next(threads));
+  if (started->size > 1) pool.begin(*started);
   region = &*started;
 }
 void GOMP_parallel_end() {
-  pool.wait_for_end(*started);
-  region = nullptr;
+  if (started->size > 1) pool.wait_for_end(*started);
+  region = around_started;
   started.reset();
 }
 void GOMP_barrier() {

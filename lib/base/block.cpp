@@ -12,7 +12,12 @@ namespace {
 constexpr std::size_t line = 64, page = 4096;
 /// From here on a block is mapped by itself: the system gives zeros, and takes the block back whole. Never where
 /// AddressSanitizer shall see what is read beyond a block.
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#define THALWEG_FINDS_OVERRUNS __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define THALWEG_FINDS_OVERRUNS 1
+#endif
+#if THALWEG_FINDS_OVERRUNS
 constexpr std::size_t large = static_cast<std::size_t>(-1);
 #else
 constexpr std::size_t large = std::size_t{256} << 10;

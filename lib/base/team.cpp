@@ -49,7 +49,7 @@ void Job::run(int part) {
 
 namespace {
 
-// About a millisecond, for sleeping is dear: who is woken beside a busy process waits for the next slice of time.
+// Up to half a millisecond, for sleeping is dear: who is woken beside a busy process waits for the next slice of time.
 constexpr int spins = 10'000;
 constexpr int spins_between_looks = 64;
 

@@ -77,8 +77,9 @@ void run_parts(int parts, std::size_t n, PartFunction function, void* context);
 
 /// How many parts parallel_for cuts n items into: none smaller than `grain`, at most `threads`.
 inline int parts_of(int threads, std::size_t n, std::size_t grain) {
-  const std::size_t most = grain > 1 ? n / grain : n;
-  const std::size_t parts = most < static_cast<std::size_t>(threads) ? most : static_cast<std::size_t>(threads);
+  const std::size_t worth = grain > 1 ? n / grain : n;
+  const int most = threads < most_logical_threads ? threads : most_logical_threads;
+  const std::size_t parts = worth < static_cast<std::size_t>(most) ? worth : static_cast<std::size_t>(most);
   return parts > 1 ? static_cast<int>(parts) : 1;
 }
 
@@ -119,8 +120,8 @@ void set_floating_point_state(FloatingPointState state);
 FloatingPointState default_floating_point_state();
 
 /// While it lives, the caller and the pool's first `threads` workers compute in the default floating-point state, so
-/// that bits do not depend on the host program; at its end each has its own state again. parallel_for needs it for the
-/// caller only: more is for those who start the workers otherwise, as oneDNN, and wakes each of them twice.
+/// that bits do not depend on the host program; at its end each has its own state again, but for flags of what happened
+/// that are raised where it is the default one. parallel_for needs it for the caller only: more is for those who start the workers otherwise, as oneDNN, and wakes each of them twice.
 class FloatingPointScope {
  public:
   explicit FloatingPointScope(int threads = 1);

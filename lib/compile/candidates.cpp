@@ -13,6 +13,7 @@
 #include "thalweg/graph/opdef.h"
 #include "thalweg/graph/print.h"
 #include "thalweg/lib/base/block.h"
+#include "thalweg/lib/base/threads.h"
 #include "thalweg/lib/compile/planning.h"
 #include "thalweg/lib/kernels/conv_code.h"
 #include "thalweg/lib/kernels/lane_convolution.h"
@@ -56,8 +57,8 @@ using Maker = std::unique_ptr<Kernel> (*)(const KernelRequest&, const Epilogue&)
 
 /// In the order of preference: samples in lanes where channels are few, packed products where their tiles are written
 /// for AVX-512 and filled, code for small sizes, written tiles where weights stay in the caches, packed products where
-/// oneDNN has no kernel of its own for the processor, tiles that lay nothing out anew, oneDNN, loops that take every
-/// shape.
+/// oneDNN has no kernel of its own for the processor or falls behind, tiles that lay nothing out anew, oneDNN, loops that
+/// take every shape.
 ///
 /// Measured on Zen 3 (AVX2) with `bench/ops --benchmark_filter=^candidate`: the best GFLOP/s of one thread beside other
 /// work. forward / gradient of the data / of the weights.
@@ -148,6 +149,7 @@ double seconds_of(const Kernel& kernel, const KernelRequest& request, const Epil
   for (const TensorType& type : request.out) out.push_back(room.take(type.bytes()));
   if (epilogue.bias) in.push_back(room.take(static_cast<std::size_t>(request.out[0].shape.back()) * sizeof(float)));
   void* scratch = room.take(kernel.scratch_bytes());
+  const TeamScope team(request.threads);  // as in a step
   double best = std::numeric_limits<double>::infinity();
   for (int k = 0; k < 4; ++k) {
     const auto start = std::chrono::steady_clock::now();

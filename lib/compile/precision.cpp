@@ -18,9 +18,12 @@ bool fills_vectors(const Site& site) {
   constexpr Dim least = 16;
   const Node& node = site.node();
   const Shape &x = site.to.type(site.x[0]).shape, &other = site.to.type(site.x[1]).shape, &y = node.types[0].shape;
-  const auto narrowest = [](const Shape& s) { return std::min(s[s.rank() - 1], s[s.rank() - 2]); };
-  if (node.op->name == "matmul") return std::min({narrowest(x), narrowest(other), narrowest(y)}) >= least;
-  return std::min({x.back(), other.back(), y.back()}) >= least;
+  if (node.op->name != "matmul")
+    return std::min({x.back(), other.back(), y.back()}) >= least && node.attrs.integer("groups") == 1;
+  const Dim columns = y.back(), depth = other[other.rank() - (node.attrs.flag("tb") ? 1 : 2)];
+  // Where the right matrix is one for all, the batch is more rows.
+  const Dim rows = other.rank() == 2 ? y.elements() / columns : y[y.rank() - 2];
+  return std::min({rows, columns, depth}) >= least;
 }
 
 std::vector<ValueId> in_bf16(const Site& site) {

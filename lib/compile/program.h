@@ -63,7 +63,8 @@ struct CompileOptions {
   bool fuse = true;      ///< pointwise groups, and epilogues of heavy ops
   bool layout = true;    ///< kernels that need no tensor laid out anew before others
   bool in_place = true;  ///< results in the buffers of dying operands
-  /// Machine code is written for pointwise groups, small products and convolutions of few channels, on x86-64 with AVX2.
+  /// Machine code is written for pointwise groups, small products and convolutions of few channels, on x86-64 with AVX2;
+  /// with AVX-512 for large products and most convolutions too.
   bool generate = true;
   /// Times the candidates of each matmul and convolution when a shape is first met in this process, and takes the
   /// fastest. Which one that is, and so a result's last bits, may differ from one process to the next.

@@ -258,15 +258,9 @@ std::unique_ptr<Kernel> lane_convolution(const KernelRequest& request, const Epi
   if (lane_tiles().lanes == 0 || (!to_data && !to_weights && op != "conv2d") ||
       !std::all_of(request.in.begin(), request.in.end(), is_f32) || !is_f32(request.out[0]))
     return nullptr;
-  const Shape& x = to_data ? request.out[0].shape : request.in[0].shape;
-  const Shape& w = to_weights ? request.out[0].shape : request.in[1].shape;
-  const ConvGeometry g = conv_geometry(request.node.attrs, x, w);
-  const std::array<Dim, 2> one = {1, 1};
-  if (request.node.attrs.integer("groups") != 1 || g.dilation != one || (to_data && g.stride != one)) return nullptr;
-  for (std::size_t axis = 0; axis < 2; ++axis)
-    if (g.pad_low[axis] < 0 || g.pad_low[axis] >= g.size[axis]) return nullptr;
-  const Window window = to_data ? turned_window(g, x, w) : window_of(g, x, w);
-  if (!is_narrow(window)) return nullptr;
+  const std::optional<Window> dense = dense_window(request);
+  if (!dense || !is_narrow(*dense)) return nullptr;
+  const Window& window = *dense;
   // Where channels fill vectors too, samples in lanes must be worth laying them.
   const bool fills = window.outputs % 8 == 0;
   constexpr std::size_t many_taps = 64;

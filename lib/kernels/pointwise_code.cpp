@@ -315,7 +315,7 @@ class GeneratedKernel final : public Kernel {
   }
 
   /// Elements [from, to) of a part: the end of a row, whole rows, the beginning of a row. A cut lies where a vector
-  /// of its row would begin, so that each vector is the same as without it.
+  /// of eight would begin; what an element becomes does not depend on the others of its vector.
   void run_range(const Part& part, const void* const* in, void* const* out, std::size_t from, std::size_t to,
                  void* room) const {
     const auto* own_in = in + part.first_in;

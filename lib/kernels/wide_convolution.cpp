@@ -107,12 +107,14 @@ class WidePixelsKernel final : public Kernel {
   }
 
  private:
-  /// A tile of a sample: where it reads, from the first row of its band, the weights of its first tap, where it writes.
+  /// A tile of a band: where it reads and writes, from the band's first row, and the weights of its first tap.
   struct Tile {
     std::size_t from, weights, to;
     WidePixelsFunction run;
     std::size_t lines;
+    bool operator==(const Tile&) const = default;
   };
+  using Tiles = std::vector<Tile>;
 
   std::size_t depth() const { return w_.taps(); }
   bool packs() const { return backward_ || chunks_.size() > 1; }
@@ -173,21 +175,29 @@ class WidePixelsKernel final : public Kernel {
                     .result_row = number(w_.out_columns * w_.outputs), .result_pixel = number(w_.outputs),
                     .bias = epilogue.bias, .slope = epilogue.slope};
     for (const Piece& band : bands_)
-      for (const Piece& chunk : chunks_) {
-        tile.vectors = number(chunk.size);
-        tiles_.emplace_back();
-        for (const Piece& y : rows_of(band))
-          for (const Piece& x : pieces_of(w_.out_columns, columns_)) {
-            tile.rows = number(y.size);
-            tile.columns = number(x.size);
-            const auto [first, last] = w_.tap_rows(y.first);
-            const std::size_t line = (y.first - band.first) * w_.row_stride + first;
-            tiles_.back().push_back(
-                {line * source_.row() + x.first * w_.column_stride * w_.channels,
-                 first * w_.columns * w_.channels * chunk.size * lanes,
-                 (y.first * w_.out_columns + x.first) * w_.outputs, code_of(tile), last - first});
-          }
+      for (const Piece& chunk : chunks_) lists_.push_back(list_of(tiles_of(tile, band, chunk.size)));
+  }
+  Tiles tiles_of(WidePixels tile, const Piece& band, std::size_t vectors) {
+    Tiles tiles;
+    tile.vectors = number(vectors);
+    for (const Piece& y : rows_of(band))
+      for (const Piece& x : pieces_of(w_.out_columns, columns_)) {
+        tile.rows = number(y.size);
+        tile.columns = number(x.size);
+        const auto [first, last] = w_.tap_rows(y.first);
+        const std::size_t row = y.first - band.first;
+        tiles.push_back({(row * w_.row_stride + first) * source_.row() + x.first * w_.column_stride * w_.channels,
+                         first * w_.columns * w_.channels * vectors * lanes,
+                         (row * w_.out_columns + x.first) * w_.outputs, code_of(tile), last - first});
       }
+    return tiles;
+  }
+  /// Bands that the border does not cut have the same tiles.
+  std::size_t list_of(Tiles tiles) {
+    const auto at = std::find(tiles_.begin(), tiles_.end(), tiles);
+    if (at != tiles_.end()) return static_cast<std::size_t>(at - tiles_.begin());
+    tiles_.push_back(std::move(tiles));
+    return tiles_.size() - 1;
   }
   /// Rows of tiles: those at the top and the bottom, whose windows are cut off by the border, by themselves.
   std::vector<Piece> rows_of(const Piece& band) const {
@@ -225,10 +235,10 @@ class WidePixelsKernel final : public Kernel {
   void run_item(std::size_t item, const float* x, const float* weights, const float* bias, float* y, float* room) const {
     const std::size_t sample = item / bands_.size(), band = item % bands_.size();
     const float* source = source_.around(x, sample, bands_[band].first, bands_[band].size, room);
-    float* result = y + sample * w_.sample_out();
+    float* result = y + sample * w_.sample_out() + bands_[band].first * w_.out_columns * w_.outputs;
     for (std::size_t c = 0; c < chunks_.size(); ++c) {
       const std::size_t output = chunks_[c].first * lanes;
-      for (const Tile& tile : tiles_[band * chunks_.size() + c])
+      for (const Tile& tile : tiles_[lists_[band * chunks_.size() + c]])
         tile.run(source + tile.from, weights + output * depth() + tile.weights,
                  bias != nullptr ? bias + output : nullptr, result + tile.to + output, tile.lines);
     }
@@ -243,7 +253,8 @@ class WidePixelsKernel final : public Kernel {
   std::size_t rows_ = 1, columns_ = 1;           ///< of a tile
   std::size_t band_ = 1, items_ = 1, grain_ = 1;
   std::vector<Piece> bands_;
-  std::vector<std::vector<Tile>> tiles_;         ///< of each band and chunk
+  std::vector<Tiles> tiles_;
+  std::vector<std::size_t> lists_;               ///< which of them each band and chunk has
   std::map<std::array<int, 3>, std::unique_ptr<WidePixelsWriter>> code_;
 };
 
@@ -272,13 +283,9 @@ std::unique_ptr<Kernel> written(const KernelRequest& request, const Epilogue& ep
   const std::string_view op = request.node.op->name;
   const bool to_data = op == "conv2d_backward_data";
   if (!to_data && op != "conv2d") return nullptr;
-  const Shape &x = to_data ? request.out[0].shape : request.in[0].shape, &w = request.in[1].shape;
-  const ConvGeometry g = conv_geometry(request.node.attrs, x, w);
-  const std::array<Dim, 2> one = {1, 1};
-  if (request.node.attrs.integer("groups") != 1 || g.dilation != one || (to_data && g.stride != one)) return nullptr;
-  for (std::size_t axis = 0; axis < 2; ++axis)
-    if (g.pad_low[axis] < 0 || g.pad_low[axis] >= g.size[axis]) return nullptr;
-  const Window window = joined(to_data ? turned_window(g, x, w) : window_of(g, x, w));
+  const std::optional<Window> dense = dense_window(request);
+  if (!dense) return nullptr;
+  const Window window = joined(*dense);
   if (!is_wide(window)) return nullptr;
   std::string name = "own:wide_" + std::string(op) + epilogue_name(epilogue);
   return std::make_unique<WidePixelsKernel>(std::move(name), window, to_data, epilogue, request.threads);

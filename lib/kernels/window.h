@@ -2,9 +2,14 @@
 // Private: the window of a convolution, as kernels see it that slide one over samples.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "thalweg/graph/opdef.h"
 #include "thalweg/graph/type.h"
 #include "thalweg/lib/kernels/makers.h"
 #include "thalweg/ops/conv.h"
@@ -53,6 +58,21 @@ inline Window turned_window(const ConvGeometry& g, const Shape& x, const Shape& 
           .left = g.size[1] - 1 - g.pad_low[1], .row_stride = 1, .column_stride = 1, .in_rows = count(g.out[0]),
           .in_columns = count(g.out[1]), .channels = count(w[3]), .out_rows = count(x[1]), .out_columns = count(x[2]),
           .outputs = count(x[3]), .samples = count(x[0])};
+}
+
+/// The window of a convolution without groups and holes, whose border is narrower than it is; of conv2d_backward_data the
+/// turned one, if it moves by one pixel.
+inline std::optional<Window> dense_window(const KernelRequest& request) {
+  const std::string_view op = request.node.op->name;
+  const bool to_data = op == "conv2d_backward_data", to_weights = op == "conv2d_backward_weights";
+  const Shape& x = to_data ? request.out[0].shape : request.in[0].shape;
+  const Shape& w = to_weights ? request.out[0].shape : request.in[1].shape;
+  const ConvGeometry g = conv_geometry(request.node.attrs, x, w);
+  const std::array<Dim, 2> one = {1, 1};
+  if (request.node.attrs.integer("groups") != 1 || g.dilation != one || (to_data && g.stride != one)) return {};
+  for (std::size_t axis = 0; axis < 2; ++axis)
+    if (g.pad_low[axis] < 0 || g.pad_low[axis] >= g.size[axis]) return {};
+  return to_data ? turned_window(g, x, w) : window_of(g, x, w);
 }
 
 /// Pieces of `total`, none larger than `most` and as even as they can be.
