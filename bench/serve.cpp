@@ -12,6 +12,7 @@
 #include "tests/allocations.h"
 #include "thalweg/graph/fail.h"
 #include "thalweg/graph/opdef.h"
+#include "thalweg/lib/compile/summary.h"
 #include "thalweg/lib/io/safetensors.h"
 
 namespace thalweg::bench {
@@ -98,9 +99,9 @@ std::vector<Tensor> drawn_masks(const Workload& workload) {
   return masks;
 }
 
-/// Moves every number of the learning variables by 2^-18 of itself, up or down by a fixed pattern.
-void disturb(const Program& program) {
-  std::uint32_t state = 7;
+/// Moves every number of the learning variables by 2^-18 of itself, up or down by the pattern of that number.
+void disturb(const Program& program, std::uint32_t pattern) {
+  std::uint32_t state = 7 + pattern;
   for (const std::string& name : learning_variables(program.graph())) {
     Tensor tensor = program.variables().at(name);
     for (float& x : tensor.as<float>()) {
@@ -175,6 +176,31 @@ void print_losses(const Workload& workload, const ServeOptions& options, std::os
   out << Json{{"losses", measures(program, workload, compared_steps)}}.dump() << std::endl;
 }
 
+namespace {
+
+/// How far each loss may be from ours: four times as far as disturbed weights lead by then. Rare events (which of two
+/// nearly equal numbers is the largest of a window) need several patterns to be met, which large nets are too slow for.
+std::vector<double> reach_of(const Workload& workload, const std::vector<double>& losses, double step_flops) {
+  constexpr double small = 1e9;
+  const std::uint32_t patterns = step_flops < small ? 16 : 1;
+  std::vector<double> farthest(losses.size(), 0);
+  for (std::uint32_t pattern = 0; pattern < patterns; ++pattern) {
+    Program disturbed = compiled(workload, {});
+    fill_inputs(disturbed, workload);
+    disturb(disturbed, pattern);
+    const std::vector<double> moved = measures(disturbed, workload, compared_steps);
+    double reach = 0;
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+      reach = std::max(reach, 4 * std::fabs(moved[i] - losses[i]));
+      farthest[i] = std::max(farthest[i], reach);
+    }
+  }
+  for (std::size_t i = 0; i < losses.size(); ++i) farthest[i] += 1e-6 * std::fabs(losses[i]);
+  return farthest;
+}
+
+}  // namespace
+
 void export_start(const Workload& workload, const std::string& folder) {
   std::filesystem::create_directories(folder);
   Program program = compiled(workload, {});
@@ -195,16 +221,7 @@ void export_start(const Workload& workload, const std::string& folder) {
   write_safetensors(start, path_in(folder, "start.safetensors"));
 
   const std::vector<double> losses = measures(program, workload, compared_steps);
-  Program disturbed = compiled(workload, {});
-  fill_inputs(disturbed, workload);
-  disturb(disturbed);
-  const std::vector<double> moved = measures(disturbed, workload, compared_steps);
-  std::vector<double> allowed;
-  double reach = 0;
-  for (std::size_t i = 0; i < losses.size(); ++i) {
-    reach = std::max(reach, 4 * std::fabs(moved[i] - losses[i]));
-    allowed.push_back(reach + 1e-6 * std::fabs(losses[i]));
-  }
+  const std::vector<double> allowed = reach_of(workload, losses, flops(program.graph()));
   const Json reference{{"workload", workload.name}, {"variables", learning_variables(program.graph())},
                        {"losses", losses}, {"allowed", allowed}};
   std::ofstream file(path_in(folder, "reference.json"));
