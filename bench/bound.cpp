@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "counters.h"
 #include "roofline.h"
 #include "thalweg/graph/opdef.h"
 #include "thalweg/lib/base/logical_threads.h"
@@ -45,6 +46,7 @@ double alone_seconds(const Graph& graph, const Work& work) {
   std::vector<void*> out;
   for (const TensorType& type : types_of(graph, work.in)) in.push_back(tensors.emplace_back(type).data());
   for (const TensorType& type : types_of(graph, work.out)) out.push_back(tensors.emplace_back(type).data());
+  touch(tensors);
   Tensor scratch(TensorType{DType::u8, Shape{static_cast<Dim>(work.kernel->scratch_bytes() + 1)}});
   return median_seconds(0.01, 3, [&] { work.kernel->run(in.data(), out.data(), scratch.data()); });
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <string>
 
@@ -53,6 +54,10 @@ std::size_t compulsory_bytes(const Graph& graph) {
   for (const Graph::Output& output : graph.outputs()) bytes += graph.type(output.value).bytes();
   for (const Graph::Update& update : graph.updates()) bytes += graph.type(update.variable).bytes();
   return bytes;
+}
+
+void touch(std::span<Tensor> tensors) {
+  for (Tensor& tensor : tensors) std::memset(tensor.data(), 0, tensor.bytes());
 }
 
 void describe_machine() {

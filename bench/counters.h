@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstddef>
+#include <span>
 
 #include "thalweg/lib/compile/program.h"
 
@@ -24,6 +25,10 @@ double time_program(benchmark::State& state, Program& program, const Cost& cost)
 
 /// Every byte of inputs, outputs and variables of a graph once, and of the updated variables twice.
 std::size_t compulsory_bytes(const Graph& graph);
+
+/// Writes every byte of new tensors: until something is written, all their pages are the same one, which stays in the
+/// caches.
+void touch(std::span<Tensor> tensors);
 
 /// Writes processor, versions and measured limits into the benchmark's context.
 void describe_machine();

@@ -66,6 +66,7 @@ void time_candidate(benchmark::State& state, const Candidate& candidate, const G
   std::vector<Tensor> tensors;
   std::vector<const void*> from;
   for (const TensorType& type : in) from.push_back(tensors.emplace_back(type).data());
+  touch(tensors);
   Tensor result(node.types[0]), scratch(u8(static_cast<Dim>(kernel->scratch_bytes()) + 64));
   void* to = result.data();
   for (auto _ : state) kernel->run(from.data(), &to, scratch.data());

@@ -230,9 +230,8 @@ void run_parts(int parts, std::size_t n, PartFunction function, void* context) {
   } else {
     check_not_forked();
     note_pool();
-    const FloatingPointState before = enter_default();
+    const FloatingPointScope floating_point;
     team.run(job);
-    put_back(before);
   }
   job.rethrow();
 }

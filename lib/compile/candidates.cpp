@@ -134,6 +134,7 @@ class Room {
   void* take(std::size_t bytes) {
     blocks_.push_back(block_of(std::max<std::size_t>(bytes, 1)));
     if (!blocks_.back()) throw std::bad_alloc();
+    // Written, not only zero: pages that nobody has written are all the same one, which stays in the caches.
     return std::memset(blocks_.back().get(), 0, bytes);
   }
 

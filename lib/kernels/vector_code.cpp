@@ -100,11 +100,7 @@ class LoopWriter : public VectorWriter {
   std::span<const std::size_t> uses(std::size_t i) const {
     return {use_.data() + first_use_[i], first_use_[i + 1] - first_use_[i]};
   }
-  bool is_output(std::size_t i) const {
-    return std::any_of(loop_.outputs.begin(), loop_.outputs.end(), [&](const VectorLoop::Output& o) {
-      return o.lines[0] == static_cast<int>(i) || o.lines[1] == static_cast<int>(i);
-    });
-  }
+  bool is_output(std::size_t i) const { return is_output_[i]; }
 
   void find_uses() {
     // Counted, then listed line by line, each reader once.
@@ -123,6 +119,10 @@ class LoopWriter : public VectorWriter {
     use_.resize(first_use_.back());
     std::vector<std::size_t> next(first_use_.begin(), first_use_.end() - 1);
     each_use([&](std::size_t line, std::size_t reader) { use_[next[line]++] = reader; });
+    is_output_.assign(lines_.size(), false);
+    for (const VectorLoop::Output& output : loop_.outputs)
+      for (const int line : output.lines)
+        if (line >= 0) is_output_[index(line)] = true;
     // An output may lie on an input: nothing is stored before everything is loaded.
     for (std::size_t i = 0; i < lines_.size(); ++i)
       if (is_load(i) && !is_repeated(i)) all_loaded_ = std::max(all_loaded_, uses(i).empty() ? i : uses(i).front());
@@ -344,6 +344,7 @@ class LoopWriter : public VectorWriter {
     const auto later = uses(line);
     const auto it = std::upper_bound(later.begin(), later.end(), now);
     if (it != later.end()) return *it;
+    if (!is_output(line)) return never;
     for (std::size_t o = 0; o < loop_.outputs.size(); ++o)
       for (const int x : loop_.outputs[o].lines)
         if (!stored_[o] && x == static_cast<int>(line)) return lines_.size();
@@ -934,6 +935,7 @@ class LoopWriter : public VectorWriter {
   std::vector<int> register_of_, spill_, free_spills_, ended_spills_;
   std::vector<bool> stored_;
   std::vector<Careful> careful_;
+  std::vector<bool> is_output_;  ///< of each line
   bool is_careful_ = false;
   Ymm any_register_;
   Address any_memory_ = ptr[rsp];

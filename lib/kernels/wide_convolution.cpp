@@ -116,10 +116,9 @@ class WidePixelsKernel final : public Kernel {
   };
   using Tiles = std::vector<Tile>;
 
-  std::size_t depth() const { return w_.taps(); }
   bool packs() const { return backward_ || chunks_.size() > 1; }
-  std::size_t weights_bytes() const { return packs() ? rounded_up(depth() * w_.outputs * sizeof(float)) : 0; }
-  std::size_t room_bytes() const { return source_.bytes(band_); }
+  std::size_t weights_bytes() const { return packs() ? rounded_up(w_.taps() * w_.outputs * sizeof(float)) : 0; }
+  std::size_t room_bytes() const { return source_.bytes(bands_.back().size); }  // no band is larger than the last
 
   /// The tile that needs the fewest cycles for a sample.
   void choose_tile() {
@@ -146,22 +145,18 @@ class WidePixelsKernel final : public Kernel {
   double tile_cycles(std::size_t pixels, std::size_t vectors) const {
     // Weights beyond the first level arrive at about 20 bytes a cycle.
     const std::size_t row_bytes = vectors * lanes * sizeof(float);
-    const double load = depth() * row_bytes > near_bytes ? static_cast<double>(row_bytes) / 20 : 0;
+    const double load = w_.taps() * row_bytes > near_bytes ? static_cast<double>(row_bytes) / 20 : 0;
     constexpr double begins_and_ends = 30;
-    return static_cast<double>(depth()) * std::max(step_cycles(pixels, vectors), load) +
+    return static_cast<double>(w_.taps()) * std::max(step_cycles(pixels, vectors), load) +
            2 * static_cast<double>(pixels * vectors) + begins_and_ends;
   }
 
   /// A band of rows of a sample is computed with all its outputs.
   void lay_bands() {
     const std::size_t row_bytes = source_.row() * sizeof(float) * w_.row_stride;
-    const std::size_t rows = std::max<std::size_t>(1, near_bytes / std::max<std::size_t>(row_bytes, 1));
-    band_ = std::min(w_.out_rows, std::max<std::size_t>(1, rows / rows_) * rows_);
-    bands_ = pieces_of(w_.out_rows, band_);
-    band_ = 0;
-    for (const Piece& band : bands_) band_ = std::max(band_, band.size);
+    bands_ = pieces_of(w_.out_rows, std::max<std::size_t>(1, near_bytes / row_bytes / rows_) * rows_);
     items_ = w_.samples * bands_.size();
-    grain_ = grain_of(w_.samples * w_.out_rows * w_.out_columns * depth() * w_.outputs / 8 / items_);
+    grain_ = grain_of(w_.samples * w_.out_rows * w_.out_columns * w_.taps() * w_.outputs / 8 / items_);
   }
 
   WidePixelsFunction code_of(const WidePixels& tile) {
@@ -221,7 +216,7 @@ class WidePixelsKernel final : public Kernel {
   }
   void pack_tap(const float* from, float* to, std::size_t tap, const Piece& chunk) const {
     const std::size_t taps = w_.rows * w_.columns, wide = chunk.size * lanes, first = chunk.first * lanes;
-    float* row = to + first * depth() + tap * w_.channels * wide;
+    float* row = to + first * w_.taps() + tap * w_.channels * wide;
     for (std::size_t c = 0; c < w_.channels; ++c, row += wide) {
       if (!backward_) {
         std::copy_n(from + (tap * w_.channels + c) * w_.outputs + first, wide, row);
@@ -239,7 +234,7 @@ class WidePixelsKernel final : public Kernel {
     for (std::size_t c = 0; c < chunks_.size(); ++c) {
       const std::size_t output = chunks_[c].first * lanes;
       for (const Tile& tile : tiles_[lists_[band * chunks_.size() + c]])
-        tile.run(source + tile.from, weights + output * depth() + tile.weights,
+        tile.run(source + tile.from, weights + output * w_.taps() + tile.weights,
                  bias != nullptr ? bias + output : nullptr, result + tile.to + output, tile.lines);
     }
   }
@@ -251,7 +246,7 @@ class WidePixelsKernel final : public Kernel {
   Bordered source_;
   std::vector<Piece> chunks_;                    ///< of vectors of outputs
   std::size_t rows_ = 1, columns_ = 1;           ///< of a tile
-  std::size_t band_ = 1, items_ = 1, grain_ = 1;
+  std::size_t items_ = 1, grain_ = 1;
   std::vector<Piece> bands_;
   std::vector<Tiles> tiles_;
   std::vector<std::size_t> lists_;               ///< which of them each band and chunk has
